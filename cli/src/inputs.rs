@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use longshore_workflow::{
-    InputProblem, InputProblems, InputSpec, Plan, RewrittenNumber, UnreadJson, read_inputs, read_json,
+    InputProblem, InputProblems, InputSpec, JsonInputError, Plan, RewrittenNumber, parse_inputs, parse_json,
 };
 use serde_json::{Map, Value};
 
@@ -62,7 +62,7 @@ pub(crate) fn gather(
     let accepted = plan.accept_inputs(inputs.clone());
     let refused = accepted.as_ref().err().into_iter().flat_map(InputProblems::iter);
     let problems: Vec<_> = refused.filter(|problem| !is_unread(problem)).chain(&unread).collect();
-    let more = accepted.as_ref().err().map_or(0, InputProblems::more);
+    let more = accepted.as_ref().err().map_or(0, InputProblems::omitted);
     match problems.as_slice() {
         [] => Ok(inputs),
         problems => {
@@ -82,7 +82,7 @@ fn is_yaml(path: &Path) -> bool {
 }
 
 fn from_yaml(path: &Path, text: &str, output: &Output) -> Result<Map<String, Value>, Failure> {
-    let (inputs, problems) = match read_inputs(text) {
+    let (inputs, problems) = match parse_inputs(text) {
         Ok((inputs, warnings)) => (Some(inputs), warnings),
         Err(problems) => (None, problems),
     };
@@ -111,14 +111,14 @@ fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
         let file = input_text::shown(path).display();
         Failure::new(Exit::Invalid, format!("the input file {file} {why}")).help(help)
     };
-    match read_json(text) {
+    match parse_json(text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(invalid(&"holds no JSON object", AN_OBJECT)),
-        Err(why @ UnreadJson::LostDigits(_)) => {
+        Err(why @ JsonInputError::LostDigits(_)) => {
             Err(invalid(&why, "put it into quotes to pass it on exactly"))
         }
-        Err(why @ UnreadJson::RepeatedKey(_)) => Err(invalid(&why, "remove one of the two")),
-        Err(why @ UnreadJson::Invalid(_)) => {
+        Err(why @ JsonInputError::RepeatedKey(_)) => Err(invalid(&why, "remove one of the two")),
+        Err(why @ JsonInputError::Invalid(_)) => {
             Err(invalid(&why, if why.is_number() { A_NUMBER } else { AN_OBJECT }))
         }
     }
@@ -193,7 +193,7 @@ steps:
         assert_eq!(inputs, Ok(json!({ "region": "a", "free": long, "limit": 9_007_199_254_740_993_u64 })));
         let in_yaml = |value: &str| {
             let text = format!("region: a\nfree: {value}\n");
-            read_inputs(&text).map(|(inputs, _)| inputs).map_err(|problems| problems.to_string())
+            parse_inputs(&text).map(|(inputs, _)| inputs).map_err(|problems| problems.to_string())
         };
         assert_eq!(
             in_yaml(&format!("'{long}'")).map(Value::Object),
@@ -248,8 +248,8 @@ steps:
             value.contains("input `free` is given JSON with a problem: the key `n` is written twice"),
             "{value}"
         );
-        let yaml = read_inputs("region: a\nregion: b\n").expect_err("refused").to_string();
-        assert!(yaml.contains("the key `region` stands twice"), "{yaml}");
+        let yaml = parse_inputs("region: a\nregion: b\n").expect_err("refused").to_string();
+        assert!(yaml.contains("the key `region` occurs twice"), "{yaml}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Help texts about an unknown name: the known names, and the closest one.
 
-use longshore_proto::closest;
+use longshore_suggest::closest;
 
 /// Number of names that a list shows. The tools of a large server would not fit a screen.
 const MAX_LISTED_NAMES: usize = 20;

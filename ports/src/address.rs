@@ -1,25 +1,25 @@
-//! Addresses as they are shown: without user information, values of parameters and fragments, all of which may be credentials.
+//! Redaction of addresses for display. User information, values of query parameters and fragments may be credentials.
 
 use std::borrow::Cow;
 
 use url::Url;
 
-/// The text in the place of what is left out.
+/// Replacement of a redacted part.
 const MASK: &str = "***";
 
-/// Returns a text in which every address is shown without what may be a credential.
+/// Replaces the possible credentials of all addresses in a text by `***`.
 ///
 /// `nats://user:password@host:4222/?token=x#y` becomes `nats://***@host:4222/?token=***#***`. Of an address that cannot be
 /// taken apart only the scheme is shown.
-pub fn shown_addresses(text: &str) -> Cow<'_, str> {
-    replaced(text, shown_address)
+pub fn redact_addresses(text: &str) -> Cow<'_, str> {
+    replaced(text, redact_address)
 }
 
 /// Returns a text of the same length in which every address with what may be a credential is blank behind its scheme: for
 /// excerpts with marks below them.
 pub fn blanked_addresses(text: &str) -> Cow<'_, str> {
     replaced(text, |address| match address.split_once(":/") {
-        Some((scheme, rest)) if shown_address(address) != address => {
+        Some((scheme, rest)) if redact_address(address) != address => {
             format!("{scheme}:/{}", "*".repeat(rest.len()))
         }
         _ => address.to_owned(),
@@ -105,19 +105,19 @@ fn is_broken(address: &str) -> bool {
     user.is_some_and(|user| user.contains(':'))
 }
 
-fn shown_address(address: &str) -> String {
+fn redact_address(address: &str) -> String {
     if !address.contains("://") {
-        return shown_path(address);
+        return redact_path(address);
     }
     let bare = address.trim_end_matches([',', ';', ':', '.', ')', ']']);
     let punctuation = address.get(bare.len()..).unwrap_or_default();
-    let shown = Url::parse(bare).ok().and_then(|url| parts_of(bare, &url));
+    let shown = Url::parse(bare).ok().and_then(|url| public_parts(bare, &url));
     let scheme = || bare.split("://").next().unwrap_or_default();
     shown.unwrap_or_else(|| format!("{}://{MASK}", scheme())) + punctuation
 }
 
 /// Shows an address that was taken for a path, which has lost one slash: `nats:/***@host`. Of other paths nothing is hidden.
-fn shown_path(path: &str) -> String {
+fn redact_path(path: &str) -> String {
     let Some((scheme, rest)) = path.split_once(":/") else { return path.to_owned() };
     let (rest, hidden) = match rest.find(['?', '#']) {
         Some(at) => (rest.get(..at).unwrap_or_default(), MASK),
@@ -133,18 +133,18 @@ fn shown_path(path: &str) -> String {
 }
 
 /// Returns the parts of an address that are shown, as they are written.
-fn parts_of(address: &str, url: &Url) -> Option<String> {
+fn public_parts(address: &str, url: &Url) -> Option<String> {
     let (scheme, rest) = address.split_once("://")?;
     let (rest, fragment) = split(rest, '#');
     let (rest, query) = split(rest, '?');
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    // Outside of HTTP such a path is the rest of a password with a slash in it.
+    // With other schemes such a path is the rest of a password that contains a slash.
     if path.contains('@') && !scheme.starts_with("http") {
         return None;
     }
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let user = if authority.len() > host.len() || !url.username().is_empty() { "***@" } else { "" };
-    let query = query.map(|query| format!("?{}", without_values(query))).unwrap_or_default();
+    let query = query.map(|query| format!("?{}", redact_values(query))).unwrap_or_default();
     let fragment = fragment.map(|_| format!("#{MASK}")).unwrap_or_default();
     Some(format!("{scheme}://{user}{host}{path}{query}{fragment}"))
 }
@@ -153,8 +153,8 @@ fn split(text: &str, at: char) -> (&str, Option<&str>) {
     text.split_once(at).map_or((text, None), |(before, behind)| (before, Some(behind)))
 }
 
-/// Returns the names of parameters. One without a value may be a credential itself.
-fn without_values(query: &str) -> String {
+/// Redacts the values of query parameters, and parameters without a value, which may be credentials themselves.
+fn redact_values(query: &str) -> String {
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, _)) => format!("{name}={MASK}"),
         None => MASK.to_owned(),
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_shown_without_what_may_be_a_credential() {
+    fn possible_credentials_in_addresses_are_redacted() {
         for (text, shown) in [
             ("nats://user:s3cret@host:4222", "nats://***@host:4222"),
             ("nats://s3cret@host", "nats://***@host"),
@@ -192,14 +192,14 @@ mod tests {
             ("\u{1b}[1mnats://u:s3cret@h\u{1b}[0m", "\u{1b}[1mnats://***@h\u{1b}[0m"),
             ("https://host/@scope/package", "https://host/@scope/package"),
         ] {
-            assert_eq!(shown_addresses(text), shown, "{text}");
+            assert_eq!(redact_addresses(text), shown, "{text}");
             let blanked = blanked_addresses(text);
             assert_eq!((blanked.len(), blanked.contains("s3")), (text.len(), false), "{blanked}");
         }
         for text in
             ["", "no address", "a: //b", "https://host:1/mcp", "PATH=/bin:/usr/bin:/sbin", "file:/lib/@a/b"]
         {
-            assert_eq!((shown_addresses(text), blanked_addresses(text)), (text.into(), text.into()));
+            assert_eq!((redact_addresses(text), blanked_addresses(text)), (text.into(), text.into()));
         }
     }
 }

@@ -1,20 +1,20 @@
-//! The ports that every process needs, together.
+//! The set of ports that every process needs.
 
 use std::sync::Arc;
 
 use crate::{Blobs, Checkpoints, Claims, JobQueue, RunLog};
 
-/// One set of adapters, ready for use: what a process is composed of.
+/// A connected set of adapters that a process is composed of.
 #[derive(Clone)]
 pub struct Backend {
-    /// The events of runs, from which all other state follows.
+    /// Log of events, from which all other state is derived.
     pub log: Arc<dyn RunLog>,
-    /// Jobs for workers.
+    /// Queue of jobs for workers.
     pub jobs: Arc<dyn JobQueue>,
-    /// State, so that the log need not be read from its start.
+    /// Checkpoints of partitions, which shorten recovery.
     pub checkpoints: Arc<dyn Checkpoints>,
-    /// Idempotency records.
+    /// Claims on calls that are not safe to repeat.
     pub claims: Arc<dyn Claims>,
-    /// Large values.
+    /// Store of large values.
     pub blobs: Arc<dyn Blobs>,
 }

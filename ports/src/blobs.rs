@@ -1,19 +1,19 @@
-//! Values too large to carry along, and the texts of workflows.
+//! The store of large values and of the texts of workflows.
 
 use async_trait::async_trait;
 use longshore_proto::Digest;
 
 use crate::Error;
 
-/// Immutable bytes under the hash of their content.
+/// A content-addressed store of immutable bytes.
 ///
-/// Contract: once `put` has returned, the bytes are durable. Putting the same bytes twice is putting them once.
-/// More than [`BLOB_LIMIT_BYTES`](longshore_proto::BLOB_LIMIT_BYTES) are refused for good.
+/// Contract: bytes are durable when `put` returns. Putting the same bytes again has no effect. More than
+/// [`BLOB_LIMIT_BYTES`](longshore_proto::BLOB_LIMIT_BYTES) are a permanent error.
 #[async_trait]
 pub trait Blobs: Send + Sync {
-    /// Keeps bytes and returns their address.
+    /// Stores bytes and returns their digest.
     async fn put(&self, bytes: Vec<u8>) -> Result<Digest, Error>;
 
-    /// The bytes under an address, checked against it.
+    /// Returns the bytes with this digest, after checking them against it.
     async fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error>;
 }

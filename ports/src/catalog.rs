@@ -1,4 +1,4 @@
-//! Which workers are there, and which servers and tools they serve.
+//! The list of live workers and the servers that they serve.
 
 use std::time::Duration;
 
@@ -8,34 +8,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A worker, as it presents itself.
+/// The entry of a worker in the list.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WorkerEntry {
-    /// Which one.
+    /// Id of the worker.
     pub worker: NodeId,
-    /// The version of its code.
+    /// Version of its program.
     pub version: String,
-    /// When it started.
+    /// Start of the process.
     pub started_at: Timestamp,
-    /// How many jobs it takes at once.
+    /// Number of jobs that it processes at the same time.
     pub slots: usize,
-    /// The servers it serves.
+    /// Servers that it serves.
     pub servers: Vec<ServerName>,
-    /// The stores that it cannot use, with the reasons.
+    /// Stores that it cannot use, with the reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
 }
 
-/// The list of workers. Soft: an entry that is not renewed goes away, and losing all of them costs a minute of not
-/// knowing why something waits.
+/// The list of live workers, for display. An entry that is not renewed expires. If the list is lost, workers announce
+/// themselves again within a minute.
 #[async_trait]
 pub trait Catalog: Send + Sync {
-    /// Presents a worker, until `lifetime` from now.
-    async fn present(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error>;
+    /// Adds or renews the entry of a worker, which expires after `lifetime`.
+    async fn announce(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error>;
 
-    /// Takes a worker off the list.
+    /// Removes a worker from the list.
     async fn withdraw(&self, worker: &NodeId) -> Result<(), Error>;
 
-    /// The workers that are there, in the order of their ids.
+    /// Returns the live workers, in the order of their ids.
     async fn workers(&self) -> Result<Vec<WorkerEntry>, Error>;
 }

@@ -1,25 +1,25 @@
-//! The cause of a port's failure in one word, for metrics and for those who decide whether a store can be used.
+//! Classes of port errors, for metrics and for readiness checks.
 
-/// Why a port failed.
+/// The cause of a port error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Cause {
-    /// The store, its disk or the account has no room. That passes only when the operator makes room, or other messages leave.
+pub enum ErrorCause {
+    /// The store, its disk or the account is full. It stays so until the operator makes room or messages are removed.
     Full,
-    /// The user may not do it.
+    /// The user lacks the permission.
     Denied,
-    /// There is no such stream.
+    /// The stream does not exist.
     Missing,
-    /// There was no answer, or the store says that it cannot answer now.
+    /// The store did not answer, or reported that it is unavailable.
     Unavailable,
-    /// Something about this one request.
+    /// The request itself failed, for a reason that says nothing about the store.
     Other,
 }
 
-impl Cause {
-    /// Every cause.
+impl ErrorCause {
+    /// All causes.
     pub const ALL: [Self; 5] = [Self::Full, Self::Denied, Self::Missing, Self::Unavailable, Self::Other];
 
-    /// The word.
+    /// Returns the name in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",

@@ -1,4 +1,4 @@
-//! State, so that the log need not be read from its start.
+//! Checkpoints: stored state of partitions, so that a leader need not read the log from its start.
 
 use std::sync::Arc;
 
@@ -7,90 +7,92 @@ use longshore_proto::{CheckpointMark, Namespace, Partition, RunId, RunSummary, T
 
 use crate::{Error, RunPage, RunQuery};
 
-/// The state of partitions up to a log sequence, and the rows that people list runs from.
+/// The store of checkpoints: the state of partitions up to a sequence of their logs, and the rows of runs for lists.
 ///
-/// Everything here can be rebuilt from the log: losing it costs time, and nothing else.
+/// The log can rebuild all of it, so a loss of this store costs time only.
 ///
 /// Contract:
-/// - A commit is all or nothing, and is accepted only onto the mark it was computed from. The same commit once
-///   more is accepted and changes nothing.
-/// - A full checkpoint replaces nothing, an earlier one of the same life and format, or the one it names as useless; any
-///   other one stays, because somebody else has brought it further.
-/// - Rows of finished runs are kept when a full checkpoint replaces an earlier one, and go with a useless one.
+/// - A commit is atomic, and is accepted only onto the mark that it is based on. Repeating a commit is accepted and has no
+///   effect.
+/// - A full checkpoint is accepted if there is none, or in place of an earlier one of the same incarnation and format, or in
+///   place of the one that it names as invalid. It is refused in any other case, because another leader has committed a
+///   later one.
+/// - Rows of finished runs remain when a full checkpoint replaces an earlier one. They are removed with an invalid one.
 #[async_trait]
 pub trait Checkpoints: Send + Sync {
-    /// The newest checkpoint, with the rows of runs that are not finished.
-    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error>;
+    /// Returns the newest checkpoint, with the state of runs that are not finished.
+    async fn load(&self, partition: Partition) -> Result<Option<StoredCheckpoint>, Error>;
 
-    /// Moves the checkpoint on. The delta is shared with whoever asks: if its fate is unknown, it is sent again.
-    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error>;
+    /// Commits a delta. The caller keeps a reference, to repeat the commit if its result is unknown.
+    async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error>;
 
-    /// Returns the mark of the newest checkpoint, without its state. `None` if there is none, and while a commit is being put
-    /// in. A run that was submitted up to this mark is found by a look-up that is made afterwards.
+    /// Returns the mark of the newest checkpoint, without its state. `None` if there is none, and while a commit is in
+    /// progress. A later look-up finds every run that was submitted up to this mark.
     async fn mark(&self, partition: Partition) -> Result<Option<CheckpointMark>, Error>;
 
-    /// Tries a write. Fails, with the store's reason, where a commit would fail because the store takes no writes.
+    /// Tries a write. Fails with the store's reason if the store refuses writes, so that a commit would fail too.
     async fn probe(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// One run, finished or not, as of the last checkpoint. Writes nothing: workers ask too, and may not.
+    /// Returns a run, finished or not, as of the last checkpoint. Writes nothing, since workers use it and lack the
+    /// permission to write.
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error>;
 
-    /// Runs as of the last checkpoint, newest first. Looks at no more than [`SCAN_LIMIT`](crate::SCAN_LIMIT) runs.
+    /// Returns runs as of the last checkpoint, newest first. Scans at most [`SCAN_LIMIT`](crate::SCAN_LIMIT) runs.
     async fn runs(&self, query: RunQuery) -> Result<RunPage, Error>;
 
-    /// Returns how many runs of a namespace have not ended, as of the last checkpoint.
-    async fn live(&self, namespace: &Namespace) -> Result<u64, Error>;
+    /// Returns the number of runs of a namespace that have not ended, as of the last checkpoint.
+    async fn count_live(&self, namespace: &Namespace) -> Result<u64, Error>;
 }
 
-/// A run as it is kept.
+/// The stored row of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunRow {
-    /// What lists show.
+    /// Summary of the run, for lists.
     pub summary: RunSummary,
-    /// The machine's state of the run, in its own format.
+    /// State of the run, in the machine's format.
     pub state: Vec<u8>,
 }
 
-/// What changed since the last checkpoint.
+/// The changes since an earlier checkpoint, or a full checkpoint.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Delta {
-    /// The mark this was computed from. Nothing means: this is the whole state.
+pub struct CheckpointDelta {
+    /// Mark of the checkpoint that the changes apply to. `None` for a full checkpoint.
     pub base: Option<CheckpointMark>,
-    /// For a whole state, the checkpoint that was found to contradict the log, if there was one.
-    pub useless: Option<CheckpointMark>,
-    /// The mark it leads to.
+    /// For a full checkpoint, the mark of a stored checkpoint that contradicts the log, if there is one.
+    pub invalid: Option<CheckpointMark>,
+    /// Mark of the resulting checkpoint.
     pub mark: CheckpointMark,
-    /// The machine's state beside the runs, in its own format.
+    /// State of the partition apart from its runs, in the machine's format.
     pub partition: Vec<u8>,
     /// Runs that are new or changed.
     pub changed: Vec<RunRow>,
-    /// Finished runs that are no longer kept.
+    /// Finished runs that are to be removed.
     pub expired: Vec<RunId>,
 }
 
-/// A checkpoint as it was stored.
+/// A checkpoint that was loaded from the store.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
-    /// Which prefix of the log it stands for.
+pub struct StoredCheckpoint {
+    /// Prefix of the log that the checkpoint was computed from.
     pub mark: CheckpointMark,
-    /// The machine's state beside the runs.
+    /// State of the partition apart from its runs, in the machine's format.
     pub partition: Vec<u8>,
-    /// The state of every run that is not finished, in the order of their ids.
+    /// State of each run that is not finished, in the order of their ids.
     pub live: Vec<(RunId, Vec<u8>)>,
-    /// Every finished run that is still kept, with the moment it ended: the same submit again is no new run.
+    /// Finished runs that have not expired, with the time of their end. They make a repeated submit recognisable.
     pub finished: Vec<(RunId, Timestamp)>,
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Committed {
-    /// The checkpoint stands at the delta's mark now.
+pub enum CommitResult {
+    /// The stored checkpoint has the delta's mark.
     Accepted,
-    /// Something else is stored than the delta was computed from; nothing was changed.
+    /// The stored checkpoint is not the one that the delta is based on. It was not changed.
     Refused {
-        /// What is stored.
+        /// Mark of the stored checkpoint.
         stored: Option<CheckpointMark>,
     },
 }

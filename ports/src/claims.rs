@@ -1,47 +1,48 @@
-//! Idempotency records: who is making, or has made, a call that is not safe to repeat.
+//! Claims: records of calls that are not safe to repeat, and of the workers that make them.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, Timestamp};
 
 use crate::Error;
 
-/// How long a done claim is kept at least: longer than a queue may hold on to a job that was settled.
+/// Minimal retention of a completed claim: longer than a queue may redeliver a job that was settled.
 pub const CLAIM_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
-/// Claims on calls.
+/// The store of claims on calls.
 ///
 /// Contract:
-/// - Between [`Claimed::Won`] or [`Claimed::Lapsed`] and the end of its lease, one holder has the claim, and every
-///   other caller gets [`Claimed::Busy`]. The holder itself gets the same answer again, and a new lease, until somebody
-///   else has asked: the first answer may have been lost on the way. So no two deliveries may share a holder's name.
-/// - A holder that is gone leaves its claim behind: the next caller gets it as [`Claimed::Lapsed`], and must take
-///   it that the call may have happened. That stays so when this caller releases it or goes away in its turn. The answer
-///   names the lost holder when the claim first lapses; a store may forget the name after that.
-/// - A word from somebody who is no longer the holder changes nothing.
-/// - A store outlives the processes that use it. One that has lost its claims cannot tell a repeated delivery of a job
-///   from the first one; so it tells since when it has existed, and whoever comes with a job that was delivered before
-///   and queued earlier than that takes [`Claimed::Won`] for [`Claimed::Lapsed`].
+/// - From [`ClaimResult::Won`] or [`ClaimResult::Lapsed`] to the end of its lease, one holder has the claim, and every
+///   other caller gets [`ClaimResult::Busy`]. A holder that repeats its request, because the first answer may have been
+///   lost, gets the same answer and a new lease, unless another caller has requested the claim meanwhile. So each delivery
+///   of a job needs a holder name of its own.
+/// - If a holder ends without releasing its claim, the next caller gets [`ClaimResult::Lapsed`] and has to assume that the
+///   call may have happened. This remains so if that caller releases the claim, or ends as well. The answer names the lost
+///   holder when the claim first lapses; a store may drop the name after that.
+/// - A request of a caller that is no longer the holder has no effect.
+/// - A store outlives the processes that use it. A store that has lost its claims cannot distinguish a repeated delivery of
+///   a job from the first one. So it reports [`complete_since`](Self::complete_since), and a caller with a redelivered job
+///   that was queued before that time has to treat [`ClaimResult::Won`] as [`ClaimResult::Lapsed`].
 #[async_trait]
 pub trait Claims: Send + Sync {
-    /// Asks for a claim until `lease` from now.
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error>;
+    /// Requests a claim with a lease of this duration.
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error>;
 
-    /// Since when this store has known of every claim, by its own clock: the beginning of time where claims cannot be lost
-    /// without the log. Asked after a claim it covers that claim too.
-    async fn born(&self) -> Result<Timestamp, Error> {
+    /// Returns the time since which this store has every claim, by its own clock. The Unix epoch where claims cannot be lost
+    /// without the log. A value that is requested after a claim covers that claim.
+    async fn complete_since(&self) -> Result<Timestamp, Error> {
         Ok(Timestamp::default())
     }
 
-    /// Holds on to it until `lease` from now. False if it is no longer the holder's; a lease that ran out is still the
-    /// holder's as long as nobody else asked.
+    /// Renews the lease of a claim. Returns false if the caller is no longer the holder. An expired lease can be renewed as
+    /// long as no other caller has requested the claim.
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error>;
 
-    /// The call was made and its outcome is in the log.
+    /// Marks the claim as completed: the call was made, and its outcome is in the log.
     async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error>;
 
-    /// The call was provably not made, or its settlement asks for another attempt: whoever comes next may begin
-    /// afresh.
+    /// Releases the claim, because the call was provably not made, or because its settlement demands another attempt. The
+    /// next caller gets a new claim.
     async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error>;
 }

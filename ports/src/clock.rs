@@ -1,13 +1,13 @@
-//! The one place where the time of day is read.
+//! The only reader of the system clock.
 
 use longshore_proto::Timestamp;
 
-/// The time of day, by this machine's clock.
+/// Returns the time of this machine's clock.
 ///
-/// Never used in a decision: decisions see the timestamps of records. It stamps records, tells a leader which timers
-/// are due, and marks when an attempt began.
+/// Decisions of the state machine do not depend on it, but on the timestamps of records. It is used to timestamp records
+/// and attempts, and to find the timers that are due.
 pub fn now() -> Timestamp {
-    #[expect(clippy::disallowed_methods, reason = "this is the edge that the rule points to")]
+    #[expect(clippy::disallowed_methods, reason = "the only reader of the clock")]
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }

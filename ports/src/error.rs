@@ -1,41 +1,50 @@
-//! Breakage: what every port says when it cannot do what it was asked.
+//! The error type of all ports.
 
 use std::error::Error as StdError;
 
-use crate::Cause;
+use crate::ErrorCause;
 
-/// A port did not do what it was asked, or does not know whether it did.
+/// The failure of an operation of a port, which may have had its effect all the same.
 ///
-/// Whatever a port does is harmless to ask for twice, so the only question left is whether asking again can help.
+/// All operations of ports may be repeated without harm, so a caller only needs to know if a retry can succeed.
 #[derive(Debug, thiserror::Error)]
-#[error("{doing}: {source}")]
+#[error("{operation}: {source}")]
 pub struct Error {
-    /// Whether asking again, later, can help.
+    /// True if a later retry can succeed.
     pub retryable: bool,
-    /// What the adapter knows of the reason.
-    pub cause: Cause,
-    doing: String,
+    /// Class of the cause.
+    pub cause: ErrorCause,
+    /// Description of the operation that failed.
+    operation: String,
     source: Box<dyn StdError + Send + Sync>,
 }
 
 impl Error {
-    /// It may work later: a connection, a full queue, a busy or full disk.
-    pub fn transient(doing: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { retryable: true, cause: Cause::Unavailable, doing: doing.into(), source: source.into() }
+    /// Creates an error that a retry may overcome: a lost connection, a full queue, a busy disk.
+    pub fn transient(
+        operation: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        let (operation, source) = (operation.into(), source.into());
+        Self { retryable: true, cause: ErrorCause::Unavailable, operation, source }
     }
 
-    /// There is no room for it now.
-    pub fn no_room(doing: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::transient(doing, source).with_cause(Cause::Full)
+    /// Creates a transient error of a full store.
+    pub fn no_room(operation: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::transient(operation, source).with_cause(ErrorCause::Full)
     }
 
-    /// It will not work without somebody's help: damaged data, a mismatch, a bug.
-    pub fn permanent(doing: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { retryable: false, cause: Cause::Other, doing: doing.into(), source: source.into() }
+    /// Creates an error that a retry cannot overcome: damaged data, a mismatch, a bug.
+    pub fn permanent(
+        operation: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        let (operation, source) = (operation.into(), source.into());
+        Self { retryable: false, cause: ErrorCause::Other, operation, source }
     }
 
-    /// Returns the same error with the cause that the store named.
-    pub fn with_cause(self, cause: Cause) -> Self {
+    /// Replaces the cause by the one that the store reported.
+    pub fn with_cause(self, cause: ErrorCause) -> Self {
         Self { cause, ..self }
     }
 }

@@ -1,4 +1,4 @@
-//! Work on its way from the scheduler to workers.
+//! The queue of jobs between the scheduler and the workers.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -10,39 +10,39 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 
-/// A work queue with one place for each job id.
+/// A work queue that holds at most one job for each job id.
 ///
 /// Contract:
-/// - While a job is queued or delivered and not acknowledged, publishing the same id again changes nothing.
-/// - A job is delivered to one worker at a time, and again if that worker goes away or gives it back.
-/// - A queue has bounds. When it is full, publishing fails and can be tried again; some of the jobs may be queued.
-/// - Jobs of one server wait for nothing but workers that pull that server.
-/// - The queue is not the truth: it may lose everything in it, and the scheduler publishes again from its state.
+/// - While a job is queued, or delivered and not acknowledged, publishing the same id again has no effect.
+/// - A job is delivered to one worker at a time. It is delivered again if that worker ends or returns it.
+/// - The size of a queue is bounded. When it is full, publishing fails with a transient error, and some of the jobs may be
+///   queued.
+/// - Jobs of a server wait only for workers that pull jobs of that server.
+/// - A queue may lose its jobs. The scheduler has them in its state and publishes them again.
 #[async_trait]
 pub trait JobQueue: Send + Sync {
-    /// Queues jobs, except those that have a place already.
+    /// Queues jobs, except those that are queued or delivered already.
     async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error>;
 
-    /// Which of these jobs have a place in the queue, queued or delivered; the answers stand in the order of the jobs.
+    /// Returns true for each job that is queued, or delivered and not acknowledged. The results are in the order of the jobs.
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error>;
 
-    /// How many jobs of its server wait for a worker, if this one is among them. Nothing if it is or was out, is not in the
-    /// queue, or where that is not known.
+    /// Returns the number of jobs of a server that wait for a worker, if this job is among them. `None` if it was delivered,
+    /// if it is not in the queue, and where this is not known.
     async fn waiting(&self, _server: &ServerName, _job: &JobId) -> Result<Option<u64>, Error> {
         Ok(None)
     }
 
-    /// Tells workers that have these jobs, or will get them, that their outcomes are no longer wanted. The jobs are still
-    /// delivered and settled, so that the log records what happened. Best effort; ids that are not in the queue are ignored.
+    /// Recalls jobs: notifies the workers that have them, or will get them, that their outcomes are no longer wanted. The jobs are
+    /// still delivered and settled, so that their effects are recorded. Best effort; an unknown id has no effect.
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error>;
 
-    /// Whether jobs stay in the queue when this process ends. If not, a process that ends takes with it what is known of
-    /// the jobs that were out.
+    /// Returns true if the queue keeps its jobs when this process ends.
     fn outlives_process(&self) -> bool;
 
-    /// Takes up to `max` jobs for a server, waiting up to `wait` for the first. May come back with none.
+    /// Takes up to `max` jobs for a server. Waits up to `wait` for the first one, and may return none.
     ///
-    /// Safe to cancel: a job that was not returned is still in the queue.
+    /// Cancel-safe: a job that was not returned stays in the queue.
     async fn pull(
         &self,
         server: &ServerName,
@@ -51,50 +51,51 @@ pub trait JobQueue: Send + Sync {
     ) -> Result<Vec<Delivery>, Error>;
 }
 
-/// A job in a worker's hands.
+/// A job that was delivered to a worker.
 ///
-/// Dropped without a word it goes back to the queue, after a while.
+/// If it is dropped without an answer to the queue, it is redelivered after the acknowledgement wait.
 pub struct Delivery {
     /// The job.
     pub job: Job,
-    /// How often it was delivered, this time counted. More than a few is poison.
+    /// Delivery count, starting at 1. A job with more than a few deliveries is poison.
     pub delivered: u32,
-    /// When it was queued, by the queue's clock. Nothing where the queue does not outlive the process.
+    /// Time at which the job was queued, by the queue's clock. `None` where the queue does not outlive the process.
     pub queued_at: Option<Timestamp>,
-    /// Cancelled when the job is recalled.
+    /// Token that is cancelled when the job is recalled.
     pub recalled: CancellationToken,
-    /// Whether it was queued before this process could hear of recalls, so that one may have been missed.
+    /// True if the job was queued before this process subscribed to recalls, so that it may have missed one.
     pub recall_missed: bool,
-    /// Whether the queue said that it had no other one for the server then.
+    /// True if the queue had no further job for the server at the time of the delivery.
     pub was_last: bool,
-    /// The means to answer the queue.
+    /// Handle to answer the queue.
     pub receipt: Box<dyn Receipt>,
 }
 
-/// How a worker answers the queue.
+/// A handle with which a worker answers the queue.
 #[async_trait]
 pub trait Receipt: Send + Sync {
-    /// How long the queue waits for a word before it gives the job to another worker.
-    fn patience(&self) -> Duration;
+    /// Returns the time that the queue waits for an answer before it delivers the job to another worker.
+    fn ack_wait(&self) -> Duration;
 
-    /// Still at it: the queue's patience begins anew.
-    async fn progress(&self) -> Result<(), Error>;
+    /// Reports that the job is still being processed, which restarts the acknowledgement wait.
+    async fn extend_ack_wait(&self) -> Result<(), Error>;
 
-    /// Returns what tells the queue the same as [`progress`](Self::progress), for as long as others have the receipt.
-    fn reminder(&self) -> Option<Arc<dyn Reminder>> {
+    /// Returns a handle that extends the acknowledgement wait while another task owns the receipt. `None` if the queue needs
+    /// no extension.
+    fn ack_wait_extender(&self) -> Option<Arc<dyn AckWaitExtender>> {
         None
     }
 
-    /// Settled: the job leaves the queue. A lost acknowledgement means one more delivery.
+    /// Acknowledges a settled job, which leaves the queue. If the acknowledgement is lost, the job is delivered once more.
     async fn ack(self: Box<Self>) -> Result<(), Error>;
 
-    /// Not started: the job goes back, to be delivered again at once, or after `delay`.
+    /// Returns a job that was not started to the queue, for redelivery at once or after `delay`.
     async fn give_back(self: Box<Self>, delay: Option<Duration>) -> Result<(), Error>;
 }
 
-/// Tells a queue that a delivery is still in hand.
+/// A handle that only extends the acknowledgement wait of a delivery.
 #[async_trait]
-pub trait Reminder: Send + Sync {
-    /// The queue's patience begins anew. Of a delivery that was answered already, the queue takes no notice.
-    async fn remind(&self);
+pub trait AckWaitExtender: Send + Sync {
+    /// Restarts the acknowledgement wait. Has no effect on a delivery that was answered.
+    async fn extend_ack_wait(&self);
 }

@@ -1,7 +1,7 @@
-//! Who should try to lead which partition.
+//! Leases on partitions, and the list of live schedulers.
 //!
-//! A lease is advice, not authority: leadership is what the log says. Two holders at once cost a moment of double
-//! work and nothing else.
+//! A lease is advisory: it determines which scheduler should try to lead a partition, and the log determines which one
+//! leads. Two holders at the same time cost some duplicate work only.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use longshore_proto::{NodeId, Partition};
 
 use crate::Error;
 
-/// Leases on partitions, and the list of schedulers that are there to hold them.
+/// The store of leases on partitions, and of the list of live schedulers.
 ///
-/// Contract: a lease has at most one holder while the store keeps what it was told; it ends with its time.
+/// Contract: a lease has at most one holder, unless the store loses data, and expires after its `ttl`.
 #[async_trait]
 pub trait Lease: Send + Sync {
-    /// Asks for the lease on a partition, or renews it, until `ttl` from now. True if it is the holder's.
+    /// Acquires or renews the lease on a partition for `ttl`. Returns true if the caller holds it.
     async fn hold(&self, partition: Partition, holder: &NodeId, ttl: Duration) -> Result<bool, Error>;
 
-    /// Lets the lease go, if it is the holder's.
+    /// Releases the lease if the caller holds it.
     async fn release(&self, partition: Partition, holder: &NodeId) -> Result<(), Error>;
 
-    /// Says that a scheduler is there until `ttl` from now, and returns all that are, in the order of their ids.
-    async fn attend(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error>;
+    /// Adds or renews the entry of a scheduler for `ttl`. Returns all live schedulers, in the order of their ids.
+    async fn announce_scheduler(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error>;
 
-    /// Says that a scheduler is going.
-    async fn leave(&self, node: &NodeId) -> Result<(), Error>;
+    /// Removes the entry of a scheduler.
+    async fn withdraw_scheduler(&self, node: &NodeId) -> Result<(), Error>;
 }

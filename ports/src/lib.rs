@@ -1,8 +1,8 @@
-//! The ports: what the scheduler and the worker ask of storage and messaging.
+//! The ports: traits of storage and messaging that the scheduler and the worker depend on.
 //!
-//! Ports are named by role ([`RunLog`], [`JobQueue`], [`Checkpoints`], [`Claims`], [`Blobs`]); their documentation
-//! is the contract, and one contract suite runs against every set of adapters. Adapters are crates of their own, named by
-//! technology, and only a process that is composed of them depends on them.
+//! Ports are named by role ([`RunLog`], [`JobQueue`], [`Checkpoints`], [`Claims`], [`Blobs`]). Their documentation is the
+//! contract, and one test suite runs it against every set of adapters. Adapters are separate crates, named by technology.
+//! Only the crate that composes processes depends on them.
 //!
 //! ```text
 //!            scheduler                       worker
@@ -11,8 +11,8 @@
 //!            embedded (SQLite, memory)   or   nats and redis
 //! ```
 //!
-//! Beside the traits there are a few small things that both sides of them need: the [`clock`], the log of [`outage`]s, [`retry`], the
-//! [`NamespaceShares`] of a bounded resource, and what is known of addresses ([`is_loopback`], [`shown_addresses`]).
+//! The crate also contains what callers and adapters share: the [`clock`], the rate limit for log lines about [`outage`]s,
+//! [`retry`], the [`NamespaceSemaphore`] of a bounded resource, and functions on addresses ([`is_loopback`], [`redact_addresses`]).
 
 mod address;
 mod backend;
@@ -32,27 +32,27 @@ pub mod outage;
 pub mod retry;
 mod run_query;
 mod run_updates;
-mod shares;
+mod semaphore;
 mod submissions;
 mod submit_ids;
 mod workflows;
 
-pub use address::{blanked_addresses, shown_addresses};
+pub use address::{blanked_addresses, redact_addresses};
 pub use backend::Backend;
 pub use blobs::Blobs;
 pub use call_updates::CallUpdates;
 pub use catalog::{Catalog, WorkerEntry};
-pub use cause::Cause;
-pub use checkpoints::{Checkpoints, Committed, Delta, Loaded, RunRow};
+pub use cause::ErrorCause;
+pub use checkpoints::{CheckpointDelta, Checkpoints, CommitResult, RunRow, StoredCheckpoint};
 pub use claims::{CLAIM_RETENTION, Claims};
 pub use error::Error;
-pub use jobs::{Delivery, JobQueue, Receipt, Reminder};
+pub use jobs::{AckWaitExtender, Delivery, JobQueue, Receipt};
 pub use lease::Lease;
-pub use log::{ENTRY_LIMIT_BYTES, Entry, LogReader, RunLog};
+pub use log::{ADMISSION_LIMIT_PERCENT, ENTRY_LIMIT_BYTES, LogEntry, LogReader, RunLog};
 pub use loopback::is_loopback;
-pub use run_query::{CursorError, PAGE_LIMIT, PageBuilder, RunCursor, RunPage, RunQuery, SCAN_LIMIT};
+pub use run_query::{CursorError, PAGE_LIMIT, RunCursor, RunPage, RunPageBuilder, RunQuery, SCAN_LIMIT};
 pub use run_updates::{ChangedRun, RunUpdate, RunUpdates};
-pub use shares::{NamespaceShare, NamespaceShares};
+pub use semaphore::{NamespacePermits, NamespaceSemaphore};
 pub use submissions::{DeadLetter, DeadLetters, Incoming, Submissions};
 pub use submit_ids::SubmitIds;
-pub use workflows::{Registered, Workflows};
+pub use workflows::{WorkflowVersion, Workflows};

@@ -1,69 +1,72 @@
-//! The durable history of runs: the only truth there is.
+//! The durable logs of events, from which all other state is derived.
 
 use async_trait::async_trait;
 use longshore_proto::{Event, Incarnation, Partition, Seq, Timestamp, WireError};
 
 use crate::Error;
 
-/// How large an entry may be, in bytes: what a NATS server takes in one message by default (1 MiB), less 64 KiB for
-/// its subject and headers. Every adapter refuses more, so that what works alone works on a cluster.
+/// The largest log entry, in bytes: the default payload limit of NATS (1 MiB) less 64 KiB for subject and headers. All
+/// adapters have the same limit, so that a workflow that runs on one runs on the others.
 pub const ENTRY_LIMIT_BYTES: usize = (1024 - 64) * 1024;
 
-/// One log for each partition, holding every input of its runs in one order.
+/// The used share of a log, in per cent, from which on submits are refused. The rest is a reserve for the results of runs
+/// that were admitted.
+pub const ADMISSION_LIMIT_PERCENT: u64 = 70;
+
+/// The logs of all partitions. A log holds the events of a partition's runs in one order.
 ///
 /// Contract:
-/// - An append that returned is durable and will be read, at the sequences it returned, by every reader.
-/// - Sequences of a partition are dense: 1, 2, 3, ... An entry holds one event, or several that were appended at the same
-///   time. The events of one call stand in their order, though others may come between them.
-/// - An event of more than [`ENTRY_LIMIT_BYTES`] is refused for good, with the others of its call.
-/// - An append that failed may still have happened. Appending the same events again is right: whoever applies the
-///   log ignores what it has seen.
-/// - A reader sees every entry from where it began, in order, without gaps, and then waits for more.
+/// - Events are durable when `append` returns. Every reader gets them at the returned sequence numbers.
+/// - The sequence numbers of a partition are dense: 1, 2, 3, ... An entry holds one event, or several that were appended at
+///   the same time. The events of one call keep their order; events of other callers may come between them.
+/// - An event of more than [`ENTRY_LIMIT_BYTES`] is a permanent error for all events of the call.
+/// - The events of an append that failed may be in the log. The caller may append them again, since readers ignore events
+///   that they have applied.
+/// - A reader gets every entry from its start in order, without gaps, and then waits for new ones.
 #[async_trait]
 pub trait RunLog: Send + Sync {
-    /// Which life of the log this is.
+    /// Returns the incarnation of a log.
     async fn incarnation(&self, partition: Partition) -> Result<Incarnation, Error>;
 
-    /// Adds events at the end and returns their places, once they are durable. Many callers at once share one
-    /// durable write.
+    /// Appends events, waits until they are durable, and returns their sequence numbers. Concurrent callers share durable
+    /// writes.
     async fn append(&self, partition: Partition, events: &[Event]) -> Result<Vec<Seq>, Error>;
 
-    /// The place of the last entry; zero if there is none.
+    /// Returns the sequence number of the last entry, or zero if there is none.
     async fn tail(&self, partition: Partition) -> Result<Seq, Error>;
 
-    /// How full it is, in per cent of what it may hold. Zero where nothing but the disk is its bound.
+    /// Returns the used share of the log's size limit, in per cent. Zero if only the disk limits it.
     async fn fullness(&self, _partition: Partition) -> Result<u64, Error> {
         Ok(0)
     }
 
-    /// Reads from `from` on, and then follows. Fails if `from` lies below what was trimmed.
+    /// Returns a reader that starts at `from` and follows the log. Fails if that entry was trimmed.
     async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error>;
 
-    /// Forgets every entry below `below`; numbers go on from the tail. A reader that is not past `below` fails when
-    /// it gets to what is gone, and never skips it. Only for what two verified snapshots have made superfluous.
+    /// Deletes all entries before `below`. Sequence numbers continue after the tail. A reader that reaches a deleted entry
+    /// fails instead of skipping it. Only entries that two verified snapshots cover may be deleted.
     async fn trim(&self, partition: Partition, below: Seq) -> Result<(), Error>;
 }
 
 /// A reader of one partition's log.
 #[async_trait]
 pub trait LogReader: Send {
-    /// The next entries, at least one and at most `max` (zero counts as one); waits until there is one. Entries of several
-    /// events are fewer, so that whoever asks is not given many times more to do.
+    /// Waits for the next entries and returns at least one and at most `max` of them (zero counts as one). Returns fewer
+    /// entries if they hold several events each, so that the number of events stays of the order of `max`.
     ///
-    /// Safe to cancel: an entry is either returned or still to come.
-    async fn next(&mut self, max: usize) -> Result<Vec<Entry>, Error>;
+    /// Cancel-safe: an entry that was not returned is returned by the next call.
+    async fn next(&mut self, max: usize) -> Result<Vec<LogEntry>, Error>;
 }
 
-/// An entry as it was stored.
+/// An entry of a log.
 #[derive(Debug)]
-pub struct Entry {
-    /// Its place.
+pub struct LogEntry {
+    /// Sequence number of the entry.
     pub seq: Seq,
-    /// When the log took it.
+    /// Time at which the log stored the entry.
     pub at: Timestamp,
-    /// Its bytes, for the rolling hash.
+    /// Stored bytes, for the rolling hash.
     pub body: Vec<u8>,
-    /// What the bytes say, in order; at least one. What cannot be read is counted, kept and passed over, by everybody
-    /// alike.
+    /// Events that the bytes encode, in order; at least one. Every reader counts and skips events that cannot be decoded.
     pub events: Vec<Result<Event, WireError>>,
 }

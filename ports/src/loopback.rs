@@ -1,8 +1,8 @@
-//! The hosts that are this machine.
+//! Recognition of hosts that are this machine.
 
 use std::net::IpAddr;
 
-/// Returns true if a host of a URL is this machine, so that what is sent there does not cross a network.
+/// Returns true if the host of a URL is this machine, so that requests to it do not cross a network.
 pub fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let is_local_name =
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_of_this_machine_are_known() {
+    fn local_names_and_loopback_addresses_are_recognised() {
         for host in ["localhost", "LOCALHOST", "a.localhost", "127.0.0.1", "127.1.2.3", "::1", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }

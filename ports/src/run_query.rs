@@ -1,4 +1,4 @@
-//! Which runs to list, and the page of them that a store returns.
+//! Queries for lists of runs, and the pages that answer them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,39 +7,39 @@ use std::str::FromStr;
 use longshore_proto::{Namespace, RunId, RunStatus, RunSummary, Timestamp, WorkflowName};
 use serde::{Deserialize, Serialize};
 
-/// The most runs of one page. Their summaries fit into one message of a broker.
+/// The largest number of runs on a page. Their summaries fit into one NATS message.
 pub const PAGE_LIMIT: usize = 1_000;
 
-/// The most runs that a store looks at for one page, so that a filter that few runs match costs some dozens of milliseconds
-/// and not the time of reading all runs. The page then ends early, and its cursor says where to continue.
+/// The largest number of runs that a store scans for a page. It bounds the cost of a filter that few runs match to some
+/// dozens of milliseconds. The page then ends early, and its cursor is the position to continue from.
 pub const SCAN_LIMIT: usize = 10_000;
 
-/// Which runs to list. An empty query lists the newest of all.
+/// A query for a list of runs. The default query matches all runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunQuery {
-    /// Only this namespace.
+    /// Namespace of the runs. `None` matches all.
     pub namespace: Option<Namespace>,
-    /// Only runs in one of these; empty means any.
+    /// Statuses of the runs. Empty matches all.
     pub statuses: Vec<RunStatus>,
-    /// Only runs of this workflow, whatever its version.
+    /// Workflow of the runs, in any version. `None` matches all.
     pub workflow: Option<WorkflowName>,
-    /// Only runs that were submitted at this moment or later.
+    /// Time of the earliest submit.
     pub since: Option<Timestamp>,
-    /// Only runs whose workflow has all of these labels.
+    /// Labels that the workflow has to have.
     pub labels: BTreeMap<String, String>,
-    /// Only runs that follow this place of the list.
+    /// Position in the list after which the page begins.
     pub after: Option<RunCursor>,
-    /// At most this many, and never more than [`PAGE_LIMIT`]; zero means that.
+    /// Number of runs on the page, at most [`PAGE_LIMIT`]. Zero means [`PAGE_LIMIT`].
     pub limit: usize,
 }
 
 impl RunQuery {
-    /// Number of runs that a page may have.
+    /// Returns the largest number of runs on the page.
     pub fn page_limit(&self) -> usize {
         if self.limit == 0 { PAGE_LIMIT } else { self.limit.min(PAGE_LIMIT) }
     }
 
-    /// Returns whether the query asks for this run, apart from the number of runs.
+    /// Returns true if the query matches a run. Does not consider `limit`.
     pub fn matches(&self, run: &RunSummary) -> bool {
         self.namespace.as_ref().is_none_or(|namespace| *namespace == run.namespace)
             && (self.statuses.is_empty() || self.statuses.contains(&run.status))
@@ -50,21 +50,20 @@ impl RunQuery {
     }
 }
 
-/// A place in the list of runs: directly behind this run. Runs are listed newest first, and by their ids where the moments
-/// are equal, so that a later place is the lesser cursor.
+/// A position in the list of runs, directly after a run. Runs are listed newest first, and by id where the times are equal,
+/// so a later position is the lesser cursor.
 ///
-/// Its text is `<milliseconds>-<run>`, which needs no quotes in a shell. It holds all there is to know, so it stays good when
-/// the run is no longer kept.
+/// The text form is `<milliseconds>-<run>`, which needs no quotes in a shell. A cursor stays valid when its run expires.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct RunCursor {
-    /// When the run was submitted.
+    /// Time of the run's submit.
     pub submitted_at: Timestamp,
-    /// The run.
+    /// Id of the run.
     pub run: RunId,
 }
 
 impl RunCursor {
-    /// The place behind a run.
+    /// Returns the position after a run.
     pub const fn of(run: &RunSummary) -> Self {
         Self { submitted_at: run.submitted_at, run: run.run }
     }
@@ -76,7 +75,7 @@ impl fmt::Display for RunCursor {
     }
 }
 
-/// The text is not a cursor.
+/// The error of a text that is not a cursor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("it is not a page cursor; use the one that the list before ended with")]
 pub struct CursorError;
@@ -103,21 +102,21 @@ impl<'de> Deserialize<'de> for RunCursor {
     }
 }
 
-/// Some runs of a list, newest first.
+/// A page of a list of runs, newest first.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct RunPage {
-    /// The runs. May be fewer than asked for, and none, although there are more: see `next`.
+    /// Runs of the page. May be fewer than the limit, or none, although the list continues at `next`.
     pub runs: Vec<RunSummary>,
-    /// Where the next page begins; `None` at the end of the list.
+    /// Position at which the next page begins. `None` at the end of the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<RunCursor>,
-    /// Why the newest changes are missing, if the store takes no checkpoints now. Stores themselves leave it out.
+    /// Reason why the newest changes are missing, while the store takes no checkpoints. Stores leave it `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incomplete: Option<String>,
 }
 
 impl RunPage {
-    /// Ends the page after so many runs.
+    /// Shortens the page to `count` runs.
     pub fn truncate(&mut self, count: usize) {
         if self.runs.len() > count {
             self.runs.truncate(count);
@@ -126,46 +125,46 @@ impl RunPage {
     }
 }
 
-/// Collects a page from runs that an adapter looks at in the order of the list.
-pub struct PageBuilder<'q> {
+/// Builder of a page from the runs that an adapter scans in the order of the list.
+pub struct RunPageBuilder<'q> {
     query: &'q RunQuery,
     page: RunPage,
-    looked_at: usize,
+    scanned: usize,
     last: Option<RunCursor>,
 }
 
-impl<'q> PageBuilder<'q> {
-    /// An empty page for a query.
+impl<'q> RunPageBuilder<'q> {
+    /// Creates an empty page for a query.
     pub fn new(query: &'q RunQuery) -> Self {
-        Self { query, page: RunPage::default(), looked_at: 0, last: None }
+        Self { query, page: RunPage::default(), scanned: 0, last: None }
     }
 
-    /// Returns whether the store has to look at further runs, if there are any.
+    /// Returns true if the store has to scan further runs, if there are any.
     pub fn is_open(&self) -> bool {
         self.page.next.is_none()
     }
 
-    /// Notes a run that the store has looked at, with its summary unless the store knows already that it does not match.
-    pub fn look_at(&mut self, place: RunCursor, run: Option<RunSummary>) {
+    /// Adds a scanned run if it matches. `run` is `None` if the store found already that it does not.
+    pub fn visit(&mut self, position: RunCursor, run: Option<RunSummary>) {
         if !self.is_open() {
             return;
         }
-        self.looked_at += 1;
+        self.scanned += 1;
         if let Some(run) = run.filter(|run| self.query.matches(run)) {
             if self.page.runs.len() == self.query.page_limit() {
-                // One more than fits: only now is it known that another page has something.
+                // This run does not fit any more, so there is a next page.
                 self.page.next = self.page.runs.last().map(RunCursor::of);
                 return;
             }
             self.page.runs.push(run);
         }
-        self.last = Some(place);
-        if self.looked_at >= SCAN_LIMIT {
+        self.last = Some(position);
+        if self.scanned >= SCAN_LIMIT {
             self.page.next = self.last;
         }
     }
 
-    /// The page of the runs that were noted.
+    /// Returns the page.
     pub fn build(self) -> RunPage {
         self.page
     }
@@ -178,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_back_from_its_text() {
+    fn cursor_round_trips_as_text() {
         let at = Timestamp::from_millis(1_795_187_471_000);
         let cursor = RunCursor { submitted_at: at, run: RunId::new(Partition(7), at, 9) };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));

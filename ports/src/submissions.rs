@@ -36,49 +36,49 @@ pub trait Submissions: Send + Sync {
     async fn pull(&self, max: NonZeroUsize, wait: Duration) -> Result<Vec<Incoming>, Error>;
 }
 
-/// A message that was refused and could not be answered.
+/// A refused submit whose sender could not be answered.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct DeadLetter {
-    /// Its number: the sequence in the stream that keeps it; zero until it is kept.
+    /// Sequence number in the stream of dead letters. Zero until it is stored.
     #[serde(default, rename = "number", alias = "seq")]
     pub seq: u64,
-    /// When it was refused.
+    /// Time of the refusal.
     pub at: Timestamp,
-    /// The kind of reason, one token: `malformed`, `unknown_workflow`, `invalid_inputs`, ...
+    /// Code of the reason, one token: `malformed`, `unknown_workflow`, `invalid_inputs`, ...
     pub code: String,
-    /// The reason, in words that help to mend it.
+    /// Description of the reason and, where known, of the remedy.
     pub reason: String,
-    /// The subject it came on.
+    /// Subject of the message.
     pub subject: String,
-    /// Its headers, names in lower case; only the first ones if they are long.
+    /// Headers of the message, with names in lower case. Only the first ones if they are long.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// Its body as text, and as JSON if it is MessagePack; cut if it is long.
+    /// Body of the message as text, converted to JSON if it is MessagePack. Cut if it is long.
     pub body: String,
-    /// Whether headers and body are kept in full, so that the submit can be made again.
+    /// True if headers and body are complete, so that the submit can be repeated.
     #[serde(default)]
     pub whole: bool,
 }
 
 impl DeadLetter {
-    /// The namespace of the message; nothing if its subject names none that is valid.
+    /// Returns the namespace in the subject of the message. `None` if it is invalid.
     pub fn namespace(&self) -> Option<Namespace> {
         subject::submit_namespace(&self.subject)?.parse().ok()
     }
 }
 
-/// What was refused.
+/// The store of dead letters.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
-    /// Keeps a letter, durably.
+    /// Stores a dead letter durably.
     async fn put(&self, letter: &DeadLetter) -> Result<(), Error>;
 
-    /// Returns the letters of a namespace, or of all, newest first, at most `limit`.
+    /// Returns the dead letters of a namespace, or of all namespaces, newest first, at most `limit`.
     async fn list(&self, namespace: Option<&Namespace>, limit: usize) -> Result<Vec<DeadLetter>, Error>;
 
-    /// Returns a letter of a namespace, or of any.
+    /// Returns a dead letter of a namespace, or of any namespace.
     async fn get(&self, namespace: Option<&Namespace>, seq: u64) -> Result<Option<DeadLetter>, Error>;
 
-    /// Removes a letter. One that is gone already is no error.
+    /// Removes a dead letter, if it exists.
     async fn remove(&self, seq: u64) -> Result<(), Error>;
 }

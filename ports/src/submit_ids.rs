@@ -1,17 +1,17 @@
-//! Ids that submitters chose, until the run of each is known.
+//! Recent submits with an id that the submitter chose.
 
 use async_trait::async_trait;
 use longshore_proto::RunId;
 
 use crate::Error;
 
-/// What was asked for under an id a moment ago.
+/// The store of recent submits, by run id.
 ///
-/// A run is compared with a later submit of the same id once a checkpoint has it. This covers the time before that: all
-/// schedulers note what a request asks for before they append it. Advice, like a lease: the log decides which submit a
-/// run is made of, and a store that forgets costs a comparison.
+/// A later submit with the same id is compared with the run in the checkpoint. This store covers the time until the run is
+/// in a checkpoint: every scheduler records a request before it appends it. It is advisory, like a lease: the log determines
+/// the submit of a run, and if the store loses a record, a differing submit is accepted without an error.
 #[async_trait]
 pub trait SubmitIds: Send + Sync {
-    /// Notes what is asked for under the id of a run, unless something was noted before; returns that.
-    async fn note(&self, run: RunId, request: &str) -> Result<Option<String>, Error>;
+    /// Records a request under the id of its run. If an earlier request is recorded, returns that one and changes nothing.
+    async fn record(&self, run: RunId, request: &str) -> Result<Option<String>, Error>;
 }

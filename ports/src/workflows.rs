@@ -1,4 +1,4 @@
-//! Registered workflows: which version of a name is run when nothing else is said.
+//! The registry of workflows and their versions.
 
 use async_trait::async_trait;
 use longshore_proto::{Digest, Namespace, Timestamp, WorkflowName};
@@ -6,33 +6,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A version of a workflow, registered. Its text is a blob under the digest.
+/// A registered version of a workflow. Its text is the blob with the digest.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Registered {
-    /// Its name.
+pub struct WorkflowVersion {
+    /// Name of the workflow.
     pub name: WorkflowName,
-    /// The address of its text.
+    /// Digest of its text.
     pub digest: Digest,
-    /// When it was registered.
+    /// Time of the registration.
     pub at: Timestamp,
 }
 
 /// The registry of workflows.
 ///
-/// Contract: what was registered is durable; the version registered last is the current one, also when it was
-/// registered before; versions are listed newest first. A workflow that was removed
-/// has no versions until it is registered again.
+/// Contract: a registration is durable. The version registered last is the current one, also if it had been registered
+/// before. Versions are listed newest first. A removed workflow has no versions until it is registered again.
 #[async_trait]
 pub trait Workflows: Send + Sync {
-    /// Makes a version the current one.
-    async fn register(&self, namespace: &Namespace, workflow: &Registered) -> Result<(), Error>;
+    /// Registers a version, which becomes the current one.
+    async fn register(&self, namespace: &Namespace, workflow: &WorkflowVersion) -> Result<(), Error>;
 
-    /// Removes all versions of a workflow, and returns how many there were. Their texts stay, for runs that have begun.
+    /// Removes all versions of a workflow and returns their number. The texts remain for runs that have begun.
     async fn remove(&self, namespace: &Namespace, name: &WorkflowName) -> Result<usize, Error>;
 
-    /// All versions of a workflow, the current one first; empty if there is none.
-    async fn versions(&self, namespace: &Namespace, name: &WorkflowName) -> Result<Vec<Registered>, Error>;
+    /// Returns all versions of a workflow, the current one first.
+    async fn versions(
+        &self,
+        namespace: &Namespace,
+        name: &WorkflowName,
+    ) -> Result<Vec<WorkflowVersion>, Error>;
 
-    /// The current version of every workflow, in the order of their names.
-    async fn list(&self, namespace: &Namespace) -> Result<Vec<Registered>, Error>;
+    /// Returns the current version of every workflow, in the order of their names.
+    async fn list(&self, namespace: &Namespace) -> Result<Vec<WorkflowVersion>, Error>;
 }

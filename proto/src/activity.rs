@@ -1,55 +1,55 @@
-//! The activity of a call under way. People see it; no log holds it, and no decision depends on it.
+//! The activity of a running call, for display only: no log holds it, and no decision depends on it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Attempt, RunId, ServerName, StepPath};
 
-/// The most characters of a server's message that are kept with its progress: a line of a wide terminal.
+/// Number of characters of a server's progress message that are kept: a line of a wide terminal.
 pub const PROGRESS_MESSAGE_CHARS: usize = 200;
 
-/// One message of a worker about a call under way.
+/// A message of a worker about a running call.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct CallUpdate {
-    /// The run.
+    /// Run that the call belongs to.
     pub run: RunId,
-    /// The step that makes the call.
+    /// Step that makes the call.
     pub step: StepPath,
-    /// The attempt that the call belongs to.
+    /// Number of the attempt.
     pub attempt: Attempt,
-    /// The activity of the attempt.
+    /// Present activity of the attempt.
     #[serde(flatten)]
     pub activity: CallActivity,
 }
 
-/// The activity of an attempt at this moment.
+/// The present activity of an attempt.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "activity", rename_all = "snake_case")]
 pub enum CallActivity {
-    /// The worker starts a process of the server, and the call waits for that.
+    /// The call waits while the worker starts a process of the server.
     Starting {
         /// The server.
         server: ServerName,
     },
-    /// The worker connects to the server, and the call waits for that.
+    /// The call waits while the worker connects to the server.
     Connecting {
         /// The server.
         server: ServerName,
     },
-    /// The call was sent, and the server has reported no progress.
+    /// The call was sent, and the server has not reported progress.
     Sent,
-    /// The server has reported progress.
+    /// The server reported progress.
     Progress(Progress),
 }
 
-/// Progress of a call, as the server reports it (`notifications/progress` of MCP).
+/// Progress of a call, as reported by the server (`notifications/progress` of MCP).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Progress {
-    /// The part that is done, in the server's own unit. It only grows during an attempt.
+    /// Finished part of the work, in a unit of the server's choice. It only grows during an attempt.
     pub done: f64,
-    /// The whole, in the same unit.
+    /// Total work, in the same unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<f64>,
-    /// The server's message: one line without control characters and secrets, of at most [`PROGRESS_MESSAGE_CHARS`].
+    /// Message of the server: one line without control characters and secrets, of at most [`PROGRESS_MESSAGE_CHARS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn update_is_one_flat_object() {
+    fn call_update_is_one_flat_json_object() {
         let run = "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w";
         let progress = json!({
             "run": run, "step": "a", "attempt": 2, "activity": "progress", "done": 12.0, "total": 32.0, "message": "page 12",

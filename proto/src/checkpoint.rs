@@ -1,4 +1,4 @@
-//! What a checkpoint says about itself.
+//! The identity of a checkpoint: the log, position and history that it was computed from.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{Seq, Timestamp};
 
-/// One life of a log: a new one begins when its storage is created again.
+/// The id of one incarnation of a log. A log that is created again, after its storage was lost, has another one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub String);
@@ -18,15 +18,16 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// A hash over every record applied so far: two logs that agree on it agree on their whole history.
+/// A hash over all log entries applied so far. Equal hashes mean equal histories.
 ///
-/// It finds a log that lost its end and grew another one; it is no protection against somebody who forges.
+/// It detects a log that lost its end and continued with other entries. It is not cryptographic, so it is no protection
+/// against forgery.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct RollingHash(u64);
 
 impl RollingHash {
-    /// The hash after one more record: its place, its time, and its bytes as stored.
+    /// Returns the hash after one more entry with this sequence number, time and stored bytes.
     pub fn extend(self, seq: Seq, at: Timestamp, body: &[u8]) -> Self {
         let placed = xxh3_64_with_seed(&seq.0.to_le_bytes(), self.0);
         let timed = xxh3_64_with_seed(&at.as_millis().to_le_bytes(), placed);
@@ -34,15 +35,15 @@ impl RollingHash {
     }
 }
 
-/// Which prefix of which log a checkpoint stands for. A delta is accepted only onto the mark it was computed from.
+/// The prefix of a log that a checkpoint was computed from. A delta is accepted only onto the mark that it is based on.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CheckpointMark {
-    /// The life of the log.
+    /// Incarnation of the log.
     pub incarnation: Incarnation,
-    /// The last record that is in it.
+    /// Last log entry that is included.
     pub seq: Seq,
-    /// The format of the state.
+    /// Format version of the state.
     pub version: u16,
-    /// The hash over the history up to `seq`.
+    /// Hash over the log up to `seq`.
     pub hash: RollingHash,
 }

@@ -1,22 +1,22 @@
-//! The answer to a request for a claim on a call.
+//! The result of a request for a claim on a call.
 
 use crate::{NodeId, Timestamp};
 
-/// The answer to a request for a claim.
+/// The result of a request for a claim.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Claimed {
-    /// The caller has it, and nobody had it before.
+pub enum ClaimResult {
+    /// The caller holds the claim, and there was no earlier holder.
     Won,
-    /// The caller has it, and an earlier holder never reported how the call went.
+    /// The caller holds the claim, and an earlier holder lost it without reporting a result.
     Lapsed {
-        /// The last holder before the caller that did not release the claim. `None` where the store no longer knows.
+        /// Last holder before the caller that did not release the claim. `None` where the store no longer has the name.
         holder: Option<NodeId>,
     },
-    /// Another holder has it.
+    /// Another holder has the claim.
     Busy {
-        /// When the lease of that holder ends.
+        /// End of that holder's lease.
         until: Timestamp,
     },
-    /// The call was made and its outcome is in the log.
+    /// The call was made, and its outcome is in the log.
     Done,
 }

@@ -1,4 +1,4 @@
-//! Content addresses.
+//! SHA-256 digests, used as content addresses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,22 +8,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::text;
 
-/// The SHA-256 of some bytes: the name of a workflow's text and of every blob.
+/// A SHA-256 digest: the content address of a workflow's text or of a blob.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The address of `bytes`.
+    /// Computes the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The first twelve hexadecimal digits: enough for people to tell versions apart.
+    /// Returns the first twelve hexadecimal digits, which are enough to tell versions apart on a screen.
     pub fn short(&self) -> String {
         self.to_string().chars().take(12).collect()
     }
 
-    /// The first sixteen bytes, for ids that are derived from a content address.
+    /// Returns the first sixteen bytes, for ids that are derived from a digest.
     pub fn prefix(&self) -> u128 {
         self.0.iter().take(16).fold(0, |sum, byte| (sum << 8) | u128::from(*byte))
     }
@@ -43,7 +43,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Not 64 hexadecimal digits.
+/// The error of a text that is not 64 hexadecimal digits.
 #[derive(Debug, thiserror::Error)]
 #[error("a digest is 64 hexadecimal digits, got `{0}`")]
 pub struct DigestError(String);

@@ -1,4 +1,4 @@
-//! Facts, in one order: the log of a partition is the only truth there is.
+//! Events: the facts in a partition's log, from which all state is derived.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,44 +7,45 @@ use crate::{
     StepPath, Timestamp, TraceContext, WorkflowName,
 };
 
-/// A workflow by name and content: the plan a run is pinned to.
+/// A version of a workflow, by name and content. A run keeps the version it was submitted with.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WorkflowRef {
-    /// What it calls itself.
+    /// Name from the workflow's text.
     pub name: WorkflowName,
-    /// The address of its text.
+    /// Digest of the text.
     pub digest: Digest,
 }
 
-/// What somebody outside tells a run.
+/// A request of a client to a run.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
-    /// Stop, cleanly.
+    /// Cancel the run: recall its outstanding jobs and begin no further steps.
     Cancel {
-        /// Who or why, for the record.
+        /// Reason, for display.
         reason: String,
     },
 }
 
-/// What a timer is for.
+/// The purpose of a timer.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimerKind {
-    /// The moment a step may be tried again.
+    /// The start of the next attempt at a step.
     Retry {
         /// The step.
         step: StepPath,
-        /// The attempt that is to begin.
+        /// Number of the attempt that begins.
         attempt: Attempt,
     },
-    /// A job has been out for longer than all its attempts can take: the queue may have lost it.
+    /// The moment at which a job without an outcome is dispatched again: it has been outstanding for longer than all its
+    /// attempts can take, so the queue may have lost it.
     Lost {
         /// The step.
         step: StepPath,
-        /// The job's first attempt.
+        /// Number of the job's first attempt.
         attempt: Attempt,
-        /// How many times it has been sent again already.
+        /// Number of times that the job has been dispatched again so far.
         sent: u32,
     },
     /// The deadline of a group of steps.
@@ -54,97 +55,98 @@ pub enum TimerKind {
     },
     /// The deadline of the run.
     Run,
-    /// The end of the wait for calls that were told to stop.
+    /// The end of the wait for the outcomes of recalled jobs.
     Grace,
 }
 
-/// A timer of a run. Firing one twice, or one that is no longer set, is harmless.
+/// A timer of a run. Firing a timer twice, or one that is no longer set, has no effect.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Timer {
     /// The run.
     pub run: RunId,
-    /// What for.
+    /// Purpose of the timer.
     pub kind: TimerKind,
 }
 
-/// A fact.
+/// A fact in the log of a partition.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// A scheduler says that it leads from here on. Its epoch is the sequence of this record.
+    /// A scheduler leads the partition from this record on. The sequence of the record is its epoch.
     LeaderAnnounced {
-        /// Who.
+        /// The scheduler.
         node: NodeId,
-        /// The version of its code.
+        /// Version of its program.
         version: String,
-        /// Whether the queue ended with the process before this one: every job that was out is lost.
+        /// True if the queue was in the memory of the previous leader's process, so that all outstanding jobs are lost.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         jobs_lost: bool,
     },
-    /// A run was asked for; once this is in the log, it reaches a terminal state.
+    /// A client submitted a run. A run with this record in the log reaches a terminal status.
     Submitted {
         /// The run.
         run: RunId,
-        /// Whose it is.
+        /// Namespace of the run.
         namespace: Namespace,
-        /// What to run, pinned by content.
+        /// Version of the workflow to run.
         workflow: WorkflowRef,
-        /// Its inputs, checked, with defaults filled in: an object.
+        /// Checked inputs with defaults filled in: an object.
         inputs: Payload,
-        /// The trace it belongs to.
+        /// Trace that the run belongs to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trace: Option<TraceContext>,
     },
-    /// A worker reports what became of a job.
+    /// A worker finished with a job.
     Settled {
         /// The job.
         job: JobId,
-        /// What became of it.
+        /// Result of the job.
         settlement: Settlement,
-        /// The attempts it made, in order.
+        /// Attempts that the worker made, in order.
         attempts: Vec<AttemptRecord>,
-        /// Who.
+        /// The worker.
         worker: NodeId,
-        /// Whether the job was out before, with a worker that may have made the call and did not report it.
+        /// True if the job was delivered before to a worker that may have made the call and did not report it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unreported: bool,
-        /// The worker of that earlier delivery. `None` where no claim names it.
+        /// Worker of that earlier delivery. `None` where no claim names it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unreported_worker: Option<NodeId>,
     },
-    /// A leader whose queue ended with the process before sends the jobs of a run again.
+    /// A leader dispatches the outstanding jobs of a run again, because they were lost with the previous process.
     Resumed {
         /// The run.
         run: RunId,
     },
-    /// Somebody outside tells a run something.
+    /// A client sent a request to a run.
     Signalled {
         /// The run.
         run: RunId,
-        /// The namespace of the sender. A signal for a run of another one is ignored.
+        /// Namespace of the sender. A signal for a run of another namespace is ignored.
         namespace: Namespace,
-        /// What.
+        /// The request.
         signal: Signal,
     },
-    /// A leader says that a timer's moment has come. Dropped when the epoch is no longer the leader's.
+    /// A timer is due. Ignored if the epoch is not that of the current leader.
     Fired {
-        /// The leader's term.
+        /// Epoch of the leader that wrote the record.
         epoch: Epoch,
         /// The timer.
         timer: Timer,
     },
 }
 
-/// An event with its place in the log.
+/// An event that was read from the log.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Record {
-    /// The place.
+    /// Sequence number of the log entry.
     pub seq: Seq,
-    /// Which of the facts at this place it is, where several were recorded together; they count from zero.
+    /// Index of the event within the entry, which may hold several. Starts at 0.
     #[serde(default)]
     pub part: u32,
-    /// When the log took it. May step back when the log changes hands; the machine never lets time go back.
+    /// Time at which the log stored the entry. May go back when another server takes over the log; the machine never lets
+    /// its own time go back.
     pub at: Timestamp,
-    /// The fact.
+    /// The event.
     pub event: Event,
 }

@@ -1,20 +1,20 @@
-//! What went wrong with a step, as data: a fault is recorded and outlives every process.
+//! Faults: the recorded reasons why steps gave no output.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::StepPath;
+use crate::{StepPath, truncate_with_size};
 
-/// Why a step gave no output.
+/// The reason why a step gave no output.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Fault {
-    /// What kind it is: the only thing that retry decisions look at.
+    /// Class of the fault: the only part that retry decisions depend on.
     pub class: FaultClass,
-    /// What happened, in words that help to mend it. Never holds a secret.
+    /// Description of the cause and, where known, of the remedy. Contains no secrets.
     pub message: String,
-    /// How long the other side asked to be left alone (`Retry-After`).
+    /// Delay before the next attempt that the server asked for (`Retry-After`).
     #[serde(
         rename = "retry_after_ms",
         with = "crate::time::millis::option",
@@ -25,39 +25,33 @@ pub struct Fault {
     /// Reason why the call was not made again, if the step asks for retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_retried: Option<String>,
-    /// The member of a group whose fault this one repeats.
+    /// Member of the group whose fault this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<StepPath>,
 }
 
 impl Fault {
-    /// A fault of this class, in these words.
-    ///
-    /// A message is for people: past [`Fault::MESSAGE_LIMIT_CHARS`] it is cut, and says so.
+    /// Creates a fault. A message of more than [`Fault::MESSAGE_LIMIT_CHARS`] is cut, and ends with its full size.
     pub fn new(class: FaultClass, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if let Some((cut, _)) = message.char_indices().nth(Self::MESSAGE_LIMIT_CHARS) {
-            let whole = message.len();
-            message.truncate(cut);
-            message.push_str(&format!("… ({whole} bytes in all)"));
-        }
+        let message = truncate_with_size(&message.into(), Self::MESSAGE_LIMIT_CHARS).into_owned();
         Self { class, message, retry_after: None, not_retried: None, member: None }
     }
 
-    /// The fault of a group because one of its members failed with `fault`.
+    /// Creates the fault of a group whose member failed with `fault`.
     pub fn of_member(member: &StepPath, fault: Option<&Self>) -> Self {
         let class = fault.map_or(FaultClass::Internal, |fault| fault.class);
         let message = fault.map_or("", |fault| fault.message.as_str());
         Self { member: Some(member.clone()), ..Self::new(class, format!("`{member}`: {message}")) }
     }
 
-    /// The same fault, to be left alone for `retry_after`.
-    pub fn after(mut self, retry_after: Option<Duration>) -> Self {
+    /// Sets the delay that the server asked for.
+    pub fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
     }
 
-    /// Room for an explanation and an excerpt, not for the megabytes a tool may print.
+    /// The longest message of a fault, in characters: an explanation and an excerpt fit, the megabytes that a tool may
+    /// print do not.
     pub const MESSAGE_LIMIT_CHARS: usize = 4096;
 }
 
@@ -71,40 +65,40 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The kinds of fault. The first five are the ones a workflow may name in `retry.errors`.
+/// The class of a fault. A workflow may name the first five in `retry.errors`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultClass {
-    /// No answer before the deadline.
+    /// There was no answer before the deadline.
     Timeout,
-    /// The server could not be reached, went away, or answered 5xx.
+    /// The server could not be reached, ended, or answered 5xx.
     Unavailable,
-    /// The server asked for a slower pace (HTTP 429).
+    /// The server limits the rate of requests (HTTP 429).
     RateLimited,
-    /// The tool itself reported an error (`isError: true`).
+    /// The tool reported an error (`isError: true`).
     ToolError,
-    /// A JSON-RPC error, or an answer that does not follow the protocol or its limits.
+    /// The answer was a JSON-RPC error, or did not follow the protocol or its limits.
     ProtocolError,
-    /// The tool does not take these arguments. Never retried.
+    /// The tool does not accept the arguments. Never retried.
     InvalidArguments,
     /// The server has no such tool. Never retried.
     UnknownTool,
     /// No worker's configuration has such a server. Never retried.
     UnknownServer,
-    /// The server wants other credentials, or the worker has no secret of that name. Never retried.
+    /// The server refused the credentials, or the worker has no such secret. Never retried.
     Unauthorised,
-    /// What earlier calls of the run left in a stateful server is gone. Never retried.
+    /// A stateful server lost the state that earlier calls of the run had created. Never retried.
     StateLost,
     /// The run was cancelled. Never retried.
     Cancelled,
     /// An expression of the workflow could not be evaluated. Never retried.
     Expression,
-    /// Longshore itself could not go on with this step; the message says why. Never retried.
+    /// Longshore could not continue the step, for the reason in the message. Never retried.
     Internal,
 }
 
 impl FaultClass {
-    /// Every class, in the order of their declaration.
+    /// All classes, in the order of their declaration.
     pub const ALL: [Self; 13] = [
         Self::Timeout,
         Self::Unavailable,
@@ -121,7 +115,7 @@ impl FaultClass {
         Self::Internal,
     ];
 
-    /// The name in workflows, metrics and JSON.
+    /// Returns the name in workflows, metrics and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -140,8 +134,8 @@ impl FaultClass {
         }
     }
 
-    /// Whether trying again could ever help. What the caller got wrong stays wrong.
-    pub const fn may_pass(self) -> bool {
+    /// Returns true if another attempt can succeed. Mistakes of the caller are permanent.
+    pub const fn is_transient(self) -> bool {
         matches!(
             self,
             Self::Timeout | Self::Unavailable | Self::RateLimited | Self::ToolError | Self::ProtocolError
@@ -155,14 +149,14 @@ impl fmt::Display for FaultClass {
     }
 }
 
-/// How far a call that faulted is known to have come.
+/// The known progress of a call that ended with a fault.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sent {
-    /// The request provably never left, or was turned away before it was looked at: nothing can have happened.
+    /// The request was provably not sent, or was refused before it was processed, so it had no effect.
     Never,
-    /// The request may have arrived and may have been carried out.
+    /// The request may have arrived and may have had its effect.
     Maybe,
-    /// The tool answered: what it did is done.
+    /// The tool answered, so the call happened.
     Answered,
 }

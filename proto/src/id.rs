@@ -1,7 +1,6 @@
-//! Ids: types, derived where possible.
+//! Ids and names, each a type of its own, so that one cannot be passed for another.
 //!
-//! No bare string or number crosses a function: what names a run cannot be mistaken for what names a step.
-//! Every id prints as one token that may stand in a NATS subject, a Redis key and a shell argument.
+//! An id prints as one token that is valid in a NATS subject, a Redis key and a shell argument.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +10,7 @@ use ulid::Ulid;
 
 use crate::{Timestamp, text};
 
-/// Why a text is not an id.
+/// The error of a text that is not an id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{text}` is not a {what}: {rule}")]
 pub struct IdError {
@@ -22,12 +21,13 @@ pub struct IdError {
 
 impl IdError {
     fn new(what: &'static str, text: &str, rule: &'static str) -> Self {
-        // Whatever was sent may be shown back, but not a megabyte of it.
+        // The text is foreign input: at most some 80 characters of it are shown.
         Self { what, text: text.chars().take(80).collect(), rule }
     }
 }
 
-/// A slice of all runs with one log and one leader. Part of every run id, so anybody can route to it.
+/// A share of all runs, with one log and one leader. Every run id contains it, so a client can address the partition
+/// without a look-up.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Partition(pub u16);
@@ -38,7 +38,7 @@ impl fmt::Display for Partition {
     }
 }
 
-/// One execution of a plan: `run_<partition>_<ulid>`.
+/// The id of a run: `run_<partition>_<ulid>`.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RunId {
     partition: Partition,
@@ -46,18 +46,18 @@ pub struct RunId {
 }
 
 impl RunId {
-    /// A new id from parts drawn at the edge: the moment of the submit, and random bits.
+    /// Creates an id from the time of the submit and random bits, both of which the caller supplies.
     pub const fn new(partition: Partition, at: Timestamp, random: u128) -> Self {
         Self { partition, ulid: Ulid::from_parts(at.as_millis(), random) }
     }
 
-    /// The id of a run whose submitter chose a key: the same key is the same run.
+    /// Derives the id of a run from a key that the submitter chose. Equal keys of a namespace give equal ids.
     pub fn derived(partition: Partition, namespace: &Namespace, key: &str) -> Self {
         let digest = crate::Digest::of(format!("{namespace}/{key}").as_bytes());
         Self { partition, ulid: Ulid(digest.prefix()) }
     }
 
-    /// Where the run lives.
+    /// Returns the partition of the run.
     pub const fn partition(&self) -> Partition {
         self.partition
     }
@@ -91,7 +91,7 @@ impl FromStr for RunId {
     }
 }
 
-/// Serialises a type as the text it prints, and reads it back with `FromStr`.
+/// Implements serialization as the text of `Display`, and deserialization with `FromStr`.
 macro_rules! serde_as_text {
     ($type:ty) => {
         impl Serialize for $type {
@@ -108,7 +108,7 @@ macro_rules! serde_as_text {
 }
 serde_as_text!(RunId);
 
-/// A name that is checked when it is read.
+/// Declares a name that is checked when it is parsed.
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $rule:literal, $check:expr) => {
         $(#[$doc])*
@@ -116,7 +116,7 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -147,61 +147,61 @@ fn word(text: &str, max: usize, extra: &[char]) -> bool {
 }
 
 name! {
-    /// What a workflow calls itself: a slug.
+    /// The name of a workflow: a slug.
     WorkflowName, "workflow name", "1 to 63 of a-z, 0-9 and `-`, not starting or ending with `-`",
     |text| word(text, 63, &['-']) && !text.starts_with('-') && !text.ends_with('-')
         && !text.contains(|c: char| c.is_ascii_uppercase())
 }
 name! {
-    /// Whose run it is. One token of a subject.
+    /// A namespace: an isolated set of workflows and runs. One token of a subject.
     Namespace, "namespace", "1 to 63 of A-Z, a-z, 0-9, `-` and `_`",
     |text| word(text, 63, &['-', '_'])
 }
 
 impl Default for Namespace {
-    /// The one of whoever names none.
+    /// Returns the namespace that is used where none is named.
     fn default() -> Self {
         Self("default".to_owned())
     }
 }
 
 name! {
-    /// An MCP server, by the name it has in the worker's configuration. One token of a subject.
+    /// The name of an MCP server in the worker's configuration. One token of a subject.
     ServerName, "server name", "1 to 64 of A-Z, a-z, 0-9, `-` and `_`",
     |text| word(text, 64, &['-', '_'])
 }
 name! {
-    /// A secret of the workers, by the name it has in their configuration.
+    /// The name of a secret in the worker's configuration.
     SecretName, "name of a secret", "1 to 63 of A-Z, a-z, 0-9 and `_`, not starting with a digit",
     |text| word(text, 63, &['_']) && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 name! {
-    /// A tool of a server. May hold dots, so it never stands in a subject.
+    /// The name of a tool. May contain dots, so it is never part of a subject.
     ToolName, "tool name", "1 to 128 printable characters without spaces",
     |text| !text.is_empty() && text.len() <= 128 && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 name! {
-    /// A process that leads or works: host, pid and a token drawn at its start.
+    /// The id of a scheduler or worker process: host, pid and a token drawn at its start.
     NodeId, "node id", "1 to 128 of A-Z, a-z, 0-9, `-` and `_`",
     |text| word(text, 128, &['-', '_'])
 }
 name! {
-    /// One occurrence of a step in a run: `fetch`, `by_region[2].sales`, or `#3` for the third step of a file,
-    /// counted from 1, when it has no id.
+    /// The path of one occurrence of a step in a run: `fetch`, `by_region[2].sales`, or `#3` for the third step of a
+    /// workflow, counted from 1, if it has no id.
     StepPath, "step path", "step ids joined by dots, each with an optional [index], or # and a number",
     |text| word(text, 512, &['_', '.', '[', ']', '#'])
 }
 
-/// A try at a step, counted from 1.
+/// The number of an attempt at a step, starting at 1.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
 
 impl Attempt {
-    /// The first one.
+    /// The number of the first attempt.
     pub const FIRST: Self = Self(1);
 
-    /// The one after this.
+    /// Returns the number of the attempt after this one.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -213,16 +213,17 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// The message that carries a step to a worker: run, step and the first attempt it stands for.
+/// The id of a job: run, step and the job's first attempt.
 ///
-/// Derived, never drawn: whoever computes the job again computes the same id, and the queue refuses the copy.
+/// It is derived, not drawn at random: a scheduler that dispatches the same job again uses the same id, and the queue
+/// refuses the duplicate.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct JobId {
     /// The run.
     pub run: RunId,
     /// The step of the run.
     pub step: StepPath,
-    /// The number its first attempt will have.
+    /// Number of the job's first attempt.
     pub attempt: Attempt,
 }
 
@@ -232,13 +233,13 @@ impl fmt::Display for JobId {
     }
 }
 
-/// What a claim is made on: a step of a run, whatever the attempt. A run that is no longer kept may be submitted again under
-/// the same id; the moment of the submit tells the claims of the two apart.
+/// The key of a claim: a step of a run. All attempts at the step share it. A run that has expired may be submitted again
+/// under the same id; the time of the submit distinguishes the claims of the two runs.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct ClaimKey {
     /// The run.
     pub run: RunId,
-    /// The moment of its submit, by the log's clock.
+    /// Time of the run's submit, by the log's clock.
     pub submitted_at: Timestamp,
     /// The step of the run.
     pub step: StepPath,
@@ -250,16 +251,16 @@ impl fmt::Display for ClaimKey {
     }
 }
 
-/// A place in a partition's log, counted from 1. Zero stands before the first record.
+/// The sequence number of an entry in a partition's log, starting at 1. Zero is the position before the first entry.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
 impl Seq {
-    /// Before the first record.
+    /// The position before the first entry.
     pub const ZERO: Self = Self(0);
 
-    /// The place after this one.
+    /// Returns the sequence number after this one.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -271,8 +272,8 @@ impl fmt::Display for Seq {
     }
 }
 
-/// A term of leadership: the sequence of the leader's own announcement. Only the log can give one, so it cannot
-/// go backwards when a lease store is lost.
+/// A term of leadership: the sequence number of the leader's announcement. Only the log assigns it, so it cannot go back
+/// when the store of leases is lost.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Epoch(pub Seq);
@@ -288,12 +289,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_namespace_is_one() {
+    fn default_namespace_is_a_valid_namespace() {
         assert_eq!("default".parse(), Ok(Namespace::default()));
     }
 
     #[test]
-    fn run_ids_round_trip_and_carry_their_partition() {
+    fn run_ids_round_trip_and_contain_their_partition() {
         let id = RunId::new(Partition(7), Timestamp::from_millis(1_795_187_471_042), 42);
         let text = id.to_string();
         assert!(text.starts_with("run_07_"), "{text}");
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_key_is_the_same_run() {
+    fn equal_keys_give_equal_run_ids() {
         let namespace: Namespace = "default".parse().expect("a namespace");
         let derive = |key| RunId::derived(Partition(0), &namespace, key);
         assert_eq!(derive("order-1"), derive("order-1"));
@@ -310,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_checked() {
+    fn invalid_names_are_refused() {
         assert!("sales-report".parse::<WorkflowName>().is_ok());
         for bad in ["", "-x", "x-", "Upper", "with space", "dot.ted", &"x".repeat(64)] {
             assert!(bad.parse::<WorkflowName>().is_err(), "{bad}");

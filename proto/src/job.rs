@@ -1,82 +1,83 @@
-//! The message that carries a step to a worker.
+//! Jobs: the messages that carry attempts at steps to workers.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClaimKey, JobId, Namespace, Payload, RetryPolicy, Safety, SecretPlace, ServerName, Timestamp, ToolName,
-    WorkflowName,
+    ClaimKey, JobId, Namespace, Payload, RepeatSafety, RetryPolicy, SecretPlace, ServerName, Timestamp,
+    ToolName, WorkflowName,
 };
 
-/// What a result with `isError: true` means for the step.
+/// The treatment of a tool result with `isError: true`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnToolError {
-    /// The fault `tool_error`, with the text as its message.
+    /// The result is a fault of class `tool_error` with the text as its message.
     #[default]
     Fail,
-    /// An output like any other.
+    /// The result is an output.
     Output,
 }
 
-/// W3C trace context, as it came with the submit.
+/// W3C trace context of a submit.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TraceContext {
-    /// `traceparent`.
+    /// Value of the header `traceparent`.
     pub traceparent: String,
-    /// `tracestate`.
+    /// Value of the header `tracestate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
 }
 
-/// One step to be carried out: everything a stateless worker needs to know, and nothing that names a command, a
-/// URL, a path or an environment variable.
+/// A job: all that a stateless worker needs to make attempts at a step. It names no command, URL, path or environment
+/// variable.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Job {
-    /// Run, step and first attempt.
+    /// Id of the job: run, step and first attempt.
     pub id: JobId,
-    /// The moment of the run's submit, by the log's clock.
+    /// Time of the run's submit, by the log's clock.
     pub submitted_at: Timestamp,
-    /// Whose run it is.
+    /// Namespace of the run.
     pub namespace: Namespace,
-    /// The workflow's name, for logs and metrics.
+    /// Name of the workflow, for logs and metrics.
     pub workflow: WorkflowName,
-    /// The server, by its name in the worker's configuration.
+    /// Name of the server in the worker's configuration.
     pub server: ServerName,
-    /// The tool.
+    /// Name of the tool.
     pub tool: ToolName,
-    /// The arguments, an object.
+    /// Arguments of the call: an object.
     pub arguments: Payload,
-    /// Where in the arguments the worker puts its secrets, in the order of the arguments. Only names, never values.
+    /// Places in the arguments where the worker inserts secrets, in the order of the arguments. Names only, no values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretPlace>,
-    /// The deadline of each attempt, counted from the start of its call, or from the last progress that it reported.
+    /// Time limit of an attempt, from the start of the call or from the last progress that the server reported.
     pub timeout: Duration,
-    /// The deadline of each attempt, counted from the start of its call, whatever progress it reports. At least `timeout`.
+    /// Time limit of an attempt from the start of the call, independent of progress. At least `timeout`.
     pub max_timeout: Duration,
-    /// When to try again.
+    /// Retry policy of the step.
     pub retry: RetryPolicy,
-    /// Whether the call may be repeated when nobody knows if it happened.
-    pub safety: Safety,
-    /// Equal for all attempts of the step; sent along with every call.
+    /// Safety of repeating a call that may have happened.
+    pub safety: RepeatSafety,
+    /// Idempotency key, equal for all attempts of the step and sent with every call.
     pub idempotency_key: String,
-    /// Whether the step brought that key itself, instead of getting the derived one.
+    /// True if the step defines the idempotency key, false if it is derived from run and step.
     pub own_key: bool,
-    /// What `isError: true` means.
+    /// Treatment of a result with `isError: true`.
     pub on_tool_error: OnToolError,
-    /// Whether the plan reads `content`.
+    /// True if the plan reads the step's `content`.
     pub keep_content: bool,
-    /// The trace the run belongs to.
+    /// Trace that the run belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,
 }
 
 impl Job {
-    /// The claim to make before the call: only where repeating is unsafe, or where the step brought a key of its own, so
-    /// that two deliveries of it never call at once. Other safe calls skip the round trip.
+    /// Returns the key of the claim that the worker has to make before the call. A claim is needed if repeating the call
+    /// is unsafe, and if the step has its own key, so that two deliveries never call at the same time. Other safe calls
+    /// skip the round trip.
     pub fn claim(&self) -> Option<ClaimKey> {
-        (self.safety == Safety::Unknown || self.own_key).then(|| ClaimKey {
+        (self.safety == RepeatSafety::Unknown || self.own_key).then(|| ClaimKey {
             run: self.id.run,
             submitted_at: self.submitted_at,
             step: self.id.step.clone(),

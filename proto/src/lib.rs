@@ -1,32 +1,32 @@
-//! The words of Longshore, one meaning each.
+//! The vocabulary of Longshore: the types that its parts exchange, and the glossary.
 //!
-//! Everything that two parts say to each other is a type of this crate, and every word below means the same in
-//! code, on the wire, in metrics, on the command line and in the documentation.
+//! Messages between two parts are types of this crate. Each term below has one meaning, in code, on the wire, in metrics,
+//! on the command line and in the documentation.
 //!
-//! | word | meaning |
+//! | term | meaning |
 //! |---|---|
-//! | Workflow | what a person writes: a named YAML or JSON document, known by the [`Digest`] of its text |
+//! | Workflow | a named YAML or JSON document, identified by the [`Digest`] of its text |
 //! | Plan | a workflow that has been checked and compiled (`longshore_workflow::Plan`) |
 //! | Run | one execution of a plan with inputs, known by its [`RunId`] |
 //! | Step | a node of the plan; its [`StepPath`] names one occurrence in a run |
 //! | Attempt | one try at a step, numbered from 1: [`Attempt`], [`AttemptRecord`] |
 //! | Job | the message that carries attempts to a worker: [`Job`], [`JobId`] |
 //! | Call | one MCP `tools/call` |
-//! | Activity | what an attempt is doing now, for people only: [`CallActivity`], in a [`CallUpdate`] of its worker |
-//! | Outcome | what came back: output, fault, or indeterminate: [`Outcome`] |
+//! | Activity | the present state of a call, for display only: [`CallActivity`], in a [`CallUpdate`] of its worker |
+//! | Outcome | the result of a step: output, fault, or indeterminate: [`Outcome`] |
 //! | Event | a fact in the log: [`Event`], read back as a [`Record`] |
 //! | Checkpoint | the state of a partition up to a log sequence: [`CheckpointMark`] |
-//! | Claim | the idempotency record of a call that is not safe to repeat: [`ClaimKey`], [`Claimed`] |
+//! | Claim | the idempotency record of a call that is not safe to repeat: [`ClaimKey`], [`ClaimResult`] |
 //!
 //! Verbs: submit, append, apply, advance, dispatch, settle, checkpoint, drain.
 //!
-//! Nothing here does I/O, reads a clock or draws a random number; the manifest proves it.
+//! This crate does no I/O, reads no clock and draws no random numbers. Its manifest has no dependency that could.
 
 mod activity;
 mod checkpoint;
 mod claim;
-mod closest;
 mod digest;
+mod display;
 mod event;
 mod fault;
 mod id;
@@ -36,19 +36,19 @@ mod pattern;
 mod payload;
 mod policy;
 mod secret;
+mod strict;
 pub mod subject;
 mod submit;
 mod text;
 mod time;
-mod unique;
 mod view;
 mod wire;
 
 pub use activity::{CallActivity, CallUpdate, PROGRESS_MESSAGE_CHARS, Progress};
 pub use checkpoint::{CheckpointMark, Incarnation, RollingHash};
-pub use claim::Claimed;
-pub use closest::closest;
+pub use claim::ClaimResult;
 pub use digest::{Digest, DigestError};
+pub use display::{truncate, truncate_with_size, value_type};
 pub use event::{Event, Record, Signal, Timer, TimerKind, WorkflowRef};
 pub use fault::{Fault, FaultClass, Sent};
 pub use id::{
@@ -57,12 +57,14 @@ pub use id::{
 };
 pub use job::{Job, OnToolError, TraceContext};
 pub use outcome::{AttemptRecord, Outcome, Output, ServerInstance, Settlement};
-pub use pattern::{pattern_weight, wide_case_folds};
+pub use pattern::{PATTERN_LIMIT_BYTES, match_units, pattern_weight, wide_case_folds};
 pub use payload::{BLOB_LIMIT_BYTES, INLINE_LIMIT_BYTES, Payload, SpilledPayload};
-pub use policy::{Backoff, Next, PROGRESS_TIMEOUTS, RetryPolicy, Safety};
+pub use policy::{
+    Backoff, IN_PLACE_RETRY_LIMIT, MAX_TIMEOUT_FACTOR, RepeatSafety, RetryDecision, RetryPolicy,
+};
 pub use secret::SecretPlace;
+pub use strict::{StrictValue, strict_map};
 pub use submit::{ID_HEADER, SubmitBody};
 pub use time::Timestamp;
-pub use unique::{UniqueKeys, unique_keys};
 pub use view::{RunStatus, RunSummary, RunView, StepStatus, StepView};
-pub use wire::{FORMAT_VERSION, NEWEST_FORMAT, WireError, decode, decode_all, encode, join};
+pub use wire::{FORMAT_VERSION, NEWEST_FORMAT, WireError, decode, decode_all, encode, join_messages};

@@ -1,17 +1,30 @@
-//! How much work a regular expression is, known before it is compiled or matched.
+//! Cost estimates of regular expressions, computed before they are compiled or matched.
 //!
 //! The engine matches in time proportional to the text times the pattern, and a pattern of 20 bytes can have thousands
-//! of states: `[ab]*a[ab]{3000}z` takes 15 s for 200 kB. The weights here follow from the pattern's text alone, so they
-//! are equal on every machine, and a decision that depends on them can be replayed.
+//! of states: `[ab]*a[ab]{3000}z` takes 15 s for 200 kB. The estimates depend on the pattern's text alone, so they are
+//! equal on every machine, and a decision that depends on them can be replayed.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-/// Bytes that one class of characters outside of ASCII can weigh: it is a small automaton over UTF-8.
+/// Weight of one character class that has characters outside of ASCII: it is a small automaton over UTF-8.
 const UNICODE_CLASS_WEIGHT: u64 = 8;
 
-/// Returns the weight of a pattern: about the number of places in it at which a match can be after each byte of the
-/// text, with counted repetitions written out. Matching a text takes at most 12 ns for each byte and each unit of weight
-/// (measured with `regex` 1.13). Returns `None` for an invalid pattern.
+/// Bytes of text, multiplied by the weight of the pattern, that are matched for one unit of work (100 ns).
+const WEIGHTED_BYTES_PER_UNIT: u64 = 8;
+
+/// The largest size of a compiled pattern, in bytes. The default of the engine, 10 MiB, is far more than a condition or a
+/// schema needs.
+pub const PATTERN_LIMIT_BYTES: usize = 256 * 1024;
+
+/// Returns the cost of matching a text with a pattern of this [weight](pattern_weight), in units of about 100 ns.
+pub fn match_units(text: &str, weight: u64) -> u64 {
+    let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    bytes.saturating_mul(weight) / WEIGHTED_BYTES_PER_UNIT
+}
+
+/// Returns the weight of a pattern: about the number of its states, with counted repetitions expanded. Matching a text
+/// takes at most 12 ns for each byte and each unit of weight (measured with `regex` 1.13). Returns `None` for an invalid
+/// pattern.
 pub fn pattern_weight(pattern: &str) -> Option<u64> {
     regex_syntax::parse(pattern).ok().map(|hir| weight(&hir))
 }
@@ -33,8 +46,8 @@ fn weight(hir: &Hir) -> u64 {
     }
 }
 
-/// Returns how many parts of a pattern may have to be case-folded over much of Unicode: up to 20 ms each, before anything
-/// else about the pattern is known. Counts from the text, and rather too many than too few.
+/// Returns the number of parts of a pattern that may have to be case-folded over much of Unicode, which takes up to 20 ms
+/// each while the pattern is parsed. An upper bound, computed from the text.
 pub fn wide_case_folds(pattern: &str) -> u64 {
     let is_case_insensitive = pattern.split("(?").skip(1).any(|group| {
         group.chars().take_while(|flag| flag.is_ascii_alphabetic() || *flag == '-').any(|flag| flag == 'i')
@@ -53,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repetitions_are_written_out() {
+    fn counted_repetitions_multiply_the_weight() {
         let cases = [
             ("abc", Some(3)),
             ("[ab]*a[ab]{3000}z", Some(6_005)),
@@ -68,7 +81,11 @@ mod tests {
                 "{pattern}: {found:?}"
             );
         }
-        assert_eq!(pattern_weight("[ab]*a[ab]{3000}z"), Some(6_005), "a weight is part of what a log means");
+        assert_eq!(
+            pattern_weight("[ab]*a[ab]{3000}z"),
+            Some(6_005),
+            "replaying a log needs the same weights"
+        );
     }
 
     #[test]

@@ -1,29 +1,29 @@
-//! A value, or the address of one that is too large to carry along.
+//! JSON values that are inline in a message, or references to large ones.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Digest;
 
-/// Values larger than this, as JSON text, travel as blobs: records stay small enough for a broker's payload limit
-/// (1 MiB by default) and for a state that is checkpointed many times a second.
+/// The largest value that is inline in a message, in bytes of JSON text; larger ones are blobs. Keeps records below a
+/// broker's payload limit (1 MiB by default), and the state small, which is checkpointed many times a second.
 pub const INLINE_LIMIT_BYTES: usize = 64 * 1024;
 
-/// The largest blob, in bytes. A value passes through memory several times on its way into a call; what is
-/// larger than this belongs into a file that a tool reads itself.
+/// The largest blob, in bytes. A value is copied in memory several times on its way into a call; larger data belongs
+/// into a file that a tool reads itself.
 pub const BLOB_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
-/// A JSON value that is carried along, or the content address of one that is not.
+/// A JSON value, or a reference to a large one.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Payload {
     /// The value itself.
     Inline(Value),
-    /// A value kept as a blob: JSON text under its digest.
+    /// A value that is stored as a blob of JSON text.
     Blob {
-        /// The content address.
+        /// Digest of the JSON text.
         digest: Digest,
-        /// The size of the JSON text, in bytes.
+        /// Size of the JSON text, in bytes.
         bytes: u64,
     },
 }
@@ -38,7 +38,7 @@ pub struct SpilledPayload {
 }
 
 impl Payload {
-    /// Nothing.
+    /// The value `null`.
     pub const NULL: Self = Self::Inline(Value::Null);
 
     /// Turns a value into a payload, and a large one into a blob and its address.
@@ -52,7 +52,7 @@ impl Payload {
         SpilledPayload { payload, blob: Some(blob) }
     }
 
-    /// The address, if the value is kept as a blob.
+    /// Returns the digest of the blob. `None` for an inline value.
     pub const fn blob(&self) -> Option<Digest> {
         match self {
             Self::Inline(_) => None,

@@ -1,7 +1,7 @@
-//! Whether a call is tried again, and when.
+//! Retry policies: the decision on another attempt, and its delay.
 //!
-//! Pure arithmetic: the worker asks for retries in place, the machine for retries by timer, and both get the same
-//! answer. Randomness is drawn from the job's own id, so the answer can be computed again.
+//! The decision is a pure function, so that it is the same wherever it is computed. Jitter is derived from the job's id
+//! instead of a random source.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,48 +11,53 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Attempt, Fault, FaultClass, JobId, Sent};
 
-/// A call that reports progress may take so many times its timeout, unless it is said how long (`max-timeout`).
-pub const PROGRESS_TIMEOUTS: u32 = 10;
+/// The default `max-timeout` of a call as a multiple of its `timeout`: a call that reports progress may take that long.
+pub const MAX_TIMEOUT_FACTOR: u32 = 10;
 
-/// How the delay grows from one attempt to the next.
+/// The longest delay before another attempt that a worker waits out itself, in its slot; a longer one becomes a timer of
+/// the scheduler and a new job. About the cost of a timer and a new job, and short enough that the slots of a worker are
+/// not all occupied by waits for one server that always fails.
+pub const IN_PLACE_RETRY_LIMIT: Duration = Duration::from_secs(1);
+
+/// The growth of the delay from one attempt to the next.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backoff {
-    /// Always the same delay.
+    /// The delay is constant.
     None,
-    /// Delay, twice, three times, ...
+    /// The delay grows by itself: 1, 2, 3 times its first value.
     Linear,
-    /// Delay, twice, four times, ...
+    /// The delay doubles: 1, 2, 4 times its first value.
     #[default]
     Exponential,
 }
 
-/// How often and when a step is tried again.
+/// The number of attempts at a step, and the delays between them.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RetryPolicy {
-    /// Attempts in all, the first one counted. At least 1.
+    /// Number of attempts in total, including the first one. At least 1.
     pub attempts: u32,
-    /// The delay after the first attempt.
+    /// Delay after the first attempt.
     pub delay: Duration,
-    /// How it grows.
+    /// Growth of the delay.
     pub backoff: Backoff,
-    /// What it never exceeds, unless the server itself asks for more.
+    /// Upper bound of the delay. A longer `Retry-After` of the server takes precedence.
     pub max_delay: Duration,
-    /// Whether each delay is shortened by up to half, so that many steps that failed together do not come back
-    /// together.
+    /// True if each delay is shortened by up to half, so that steps that failed at the same time do not retry at the same
+    /// time.
     pub jitter: bool,
-    /// Which faults are worth another attempt.
+    /// Classes of faults after which another attempt is made.
     pub errors: BTreeSet<FaultClass>,
 }
 
 impl RetryPolicy {
-    /// No server's `Retry-After` holds a step longer than this; a step that must wait longer wants `wait`.
+    /// Upper bound of a server's `Retry-After`; a longer one is cut to this.
     pub const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(3600);
 }
 
 impl Default for RetryPolicy {
-    /// What a step gets that says nothing: three attempts at faults that pass by themselves. Whether a call may be
-    /// repeated at all is [`Safety`]'s word, not this one's.
+    /// Returns the policy of steps without `retry`: three attempts, after faults that often pass by themselves.
+    /// [`RepeatSafety`] decides separately if a call may be repeated.
     fn default() -> Self {
         Self {
             attempts: 3,
@@ -65,52 +70,64 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Whether a call may be made again when nobody knows if it already happened.
+/// The safety of repeating a call that may already have happened.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Safety {
-    /// The step says so: it has its own `retry`, or an idempotency key that the tool honours.
+pub enum RepeatSafety {
+    /// The call is safe to repeat: the step has its own `retry`, or an idempotency key that the tool honours.
     Safe,
-    /// Nobody said so: such a call is repeated only if the request provably never left.
+    /// The call is not declared as safe, so it is repeated only if the request was provably not sent.
     Unknown,
 }
 
-/// What follows from a fault.
+/// The decision after a failed attempt.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Next {
-    /// Another attempt, after this delay.
+pub enum RetryDecision {
+    /// Make another attempt after this delay.
     Again(Duration),
-    /// The step faults.
+    /// End the step with the fault.
     GiveUp,
-    /// The call may have happened and must not be repeated: somebody else decides.
+    /// End the step as indeterminate: the call may have happened and must not be repeated.
     Indeterminate,
 }
 
 impl RetryPolicy {
-    /// What follows when `attempt` of `job` ended in `fault`, having come as far as `sent` says.
-    pub fn next(&self, job: &JobId, attempt: Attempt, fault: &Fault, sent: Sent, safety: Safety) -> Next {
-        let in_doubt = sent == Sent::Maybe && safety == Safety::Unknown;
-        let may_repeat = sent == Sent::Never || safety == Safety::Safe;
-        let worth_it = fault.class.may_pass() && self.errors.contains(&fault.class);
-        if may_repeat && worth_it && attempt.0 < self.attempts {
-            Next::Again(self.delay_after(job, attempt, fault.retry_after))
+    /// Decides what follows after `attempt` of `job` ended with `fault`, where `sent` is the known progress of the call.
+    pub fn decide(
+        &self,
+        job: &JobId,
+        attempt: Attempt,
+        fault: &Fault,
+        sent: Sent,
+        safety: RepeatSafety,
+    ) -> RetryDecision {
+        let in_doubt = sent == Sent::Maybe && safety == RepeatSafety::Unknown;
+        let may_repeat = sent == Sent::Never || safety == RepeatSafety::Safe;
+        let is_retryable = fault.class.is_transient() && self.errors.contains(&fault.class);
+        if may_repeat && is_retryable && attempt.0 < self.attempts {
+            RetryDecision::Again(self.delay_after(job, attempt, fault.retry_after))
         } else if in_doubt {
-            Next::Indeterminate
+            RetryDecision::Indeterminate
         } else {
-            Next::GiveUp
+            RetryDecision::GiveUp
         }
     }
 
-    /// Returns why a step that may be repeated is not tried again after `attempt`. `None` if its attempts are used up, or if a fault
-    /// of this kind cannot pass, which its class says already.
-    pub fn why_not(&self, attempt: Attempt, fault: &Fault, safety: Safety) -> Option<String> {
-        let asks = safety == Safety::Safe && attempt.0 < self.attempts && fault.class.may_pass();
+    /// Returns the reason why a step that is safe to repeat is not retried after `attempt`, for display. `None` if all
+    /// attempts are used, or if the fault is permanent, which its class implies.
+    pub fn not_retried_reason(
+        &self,
+        attempt: Attempt,
+        fault: &Fault,
+        safety: RepeatSafety,
+    ) -> Option<String> {
+        let asks = safety == RepeatSafety::Safe && attempt.0 < self.attempts && fault.class.is_transient();
         let excluded = asks && !self.errors.contains(&fault.class);
         excluded.then(|| format!("`{}` is not in `retry.errors`", fault.class))
     }
 
-    /// The delay between `attempt` and the next one.
-    pub fn delay_after(&self, job: &JobId, attempt: Attempt, asked: Option<Duration>) -> Duration {
+    /// Returns the delay between `attempt` and the next one. `retry_after` is the delay that the server asked for.
+    pub fn delay_after(&self, job: &JobId, attempt: Attempt, retry_after: Option<Duration>) -> Duration {
         let past = attempt.0.saturating_sub(1);
         let factor = match self.backoff {
             Backoff::None => 1,
@@ -119,11 +136,11 @@ impl RetryPolicy {
         };
         let full = self.delay.saturating_mul(factor).min(self.max_delay);
         let delay = if self.jitter { shortened(full, job, attempt) } else { full };
-        delay.max(asked.unwrap_or_default().min(Self::RETRY_AFTER_LIMIT))
+        delay.max(retry_after.unwrap_or_default().min(Self::RETRY_AFTER_LIMIT))
     }
 }
 
-/// `full` less up to half of it, decided by the job's id.
+/// Shortens a delay by up to half, by an amount that is derived from the job's id.
 fn shortened(full: Duration, job: &JobId, attempt: Attempt) -> Duration {
     let millis = u64::try_from(full.as_millis()).unwrap_or(u64::MAX);
     let draw = xxh3_64(format!("{}/{}/{attempt}", job.run, job.step).as_bytes());
@@ -148,24 +165,24 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_safe_or_never_left_is_repeated() {
+    fn only_safe_calls_and_requests_never_sent_are_repeated() {
         use FaultClass::{InvalidArguments, Timeout, ToolError, Unavailable};
-        use Safety::{Safe, Unknown};
+        use RepeatSafety::{Safe, Unknown};
         use Sent::{Answered, Maybe, Never};
-        let again = Next::Again(Duration::from_secs(1));
+        let again = RetryDecision::Again(Duration::from_secs(1));
         let cases = [
             (Timeout, Maybe, Safe, again.clone()),
-            (Timeout, Maybe, Unknown, Next::Indeterminate),
+            (Timeout, Maybe, Unknown, RetryDecision::Indeterminate),
             (Unavailable, Never, Unknown, again),
-            (Unavailable, Maybe, Unknown, Next::Indeterminate),
-            (ToolError, Answered, Safe, Next::GiveUp), // not among the errors of the policy
-            (ToolError, Answered, Unknown, Next::GiveUp),
-            (InvalidArguments, Never, Safe, Next::GiveUp),
+            (Unavailable, Maybe, Unknown, RetryDecision::Indeterminate),
+            (ToolError, Answered, Safe, RetryDecision::GiveUp), // not among the errors of the policy
+            (ToolError, Answered, Unknown, RetryDecision::GiveUp),
+            (InvalidArguments, Never, Safe, RetryDecision::GiveUp),
         ];
         for (class, sent, safety, expected) in cases {
             let fault = Fault::new(class, "x");
             assert_eq!(
-                plain(3).next(&job(), Attempt(1), &fault, sent, safety),
+                plain(3).decide(&job(), Attempt(1), &fault, sent, safety),
                 expected,
                 "{class} {sent:?} {safety:?}"
             );
@@ -173,18 +190,18 @@ mod tests {
     }
 
     #[test]
-    fn attempts_count_the_first_try() {
+    fn number_of_attempts_includes_the_first() {
         let fault = Fault::new(FaultClass::Timeout, "x");
         let next = |attempts, attempt| {
-            plain(attempts).next(&job(), Attempt(attempt), &fault, Sent::Never, Safety::Safe)
+            plain(attempts).decide(&job(), Attempt(attempt), &fault, Sent::Never, RepeatSafety::Safe)
         };
-        assert_eq!(next(1, 1), Next::GiveUp);
-        assert!(matches!(next(3, 2), Next::Again(_)));
-        assert_eq!(next(3, 3), Next::GiveUp);
+        assert_eq!(next(1, 1), RetryDecision::GiveUp);
+        assert!(matches!(next(3, 2), RetryDecision::Again(_)));
+        assert_eq!(next(3, 3), RetryDecision::GiveUp);
     }
 
     #[test]
-    fn delays_grow_to_their_limit_and_honour_retry_after() {
+    fn delays_grow_to_max_delay_and_honour_retry_after() {
         let policy = RetryPolicy { max_delay: Duration::from_secs(5), ..plain(100) };
         let delay = |attempt, asked| policy.delay_after(&job(), Attempt(attempt), asked).as_secs();
         assert_eq!(
@@ -196,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_takes_at_most_half() {
+    fn jitter_shortens_a_delay_by_at_most_half() {
         let policy = RetryPolicy { jitter: true, ..plain(100) };
         for attempt in 1..50 {
             let full = plain(100).delay_after(&job(), Attempt(attempt), None);

@@ -1,37 +1,37 @@
-//! Secrets as everybody but a worker knows them: names, and the places in arguments that they belong into.
+//! References to secrets, and their places in the arguments of a call.
 //!
-//! A value stands in the configuration of the workers alone. Whoever submits a run names it, as `secret:CARD_TOKEN`;
-//! the scheduler says beside the arguments where that name stands for the value; the worker puts the value there right
-//! before the call. Because the places travel beside the arguments, no text of an input or a tool can make one.
+//! Only workers have the values. A client names a secret in an input, as `secret:CARD_TOKEN`. The scheduler adds to the
+//! job a list of the places in the arguments where such a reference is to be replaced, and the worker inserts the value
+//! right before the call. The list is separate from the arguments, so no text of an input or a tool can add a place.
 
 use serde::{Deserialize, Serialize};
 
 use crate::SecretName;
 
-/// What a reference to a secret begins with.
+/// Prefix of a reference to a secret.
 const PREFIX: &str = "secret:";
 
 impl SecretName {
-    /// The secret that a text such as `secret:CARD_TOKEN` refers to; nothing if it is no reference. A text that is none
-    /// may be a value given by mistake, so no error repeats it.
-    pub fn referred_to(text: &str) -> Option<Self> {
+    /// Parses a reference such as `secret:CARD_TOKEN`. Returns `None` for any other text, which may be a secret value
+    /// that was given by mistake, so no error repeats it.
+    pub fn from_reference(text: &str) -> Option<Self> {
         text.strip_prefix(PREFIX)?.parse().ok()
     }
 
-    /// The reference: `secret:CARD_TOKEN`.
+    /// Returns the reference to the secret, such as `secret:CARD_TOKEN`.
     pub fn reference(&self) -> String {
         format!("{PREFIX}{self}")
     }
 }
 
-/// A place in the arguments of a call where a reference stands for the value of a secret.
+/// A place in the arguments of a call where a reference is replaced by the value of a secret.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SecretPlace {
-    /// The way to the text that holds the reference: a JSON Pointer (RFC 6901).
+    /// JSON Pointer (RFC 6901) to the text that contains the reference.
     pub pointer: String,
-    /// Where in that text the reference begins, in bytes.
+    /// Byte offset of the reference within that text.
     pub at: usize,
-    /// The secret.
+    /// Name of the secret.
     pub name: SecretName,
 }
 
@@ -40,17 +40,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_the_name_behind_a_prefix_and_nothing_else() {
+    fn only_a_prefix_and_a_valid_name_are_a_reference() {
         let longest = format!("secret:{}", "X".repeat(63));
         for text in ["secret:CARD_TOKEN", "secret:_a1", &longest] {
-            let name = SecretName::referred_to(text).expect("a reference");
+            let name = SecretName::from_reference(text).expect("a reference");
             assert_eq!(name.reference(), text);
         }
         let too_long = format!("{longest}X");
         for text in
             ["", "secret:", "CARD_TOKEN", "secret: A", "secret:1A", "secret:A-B", "secret:A ", &too_long]
         {
-            assert_eq!(SecretName::referred_to(text), None, "{text}");
+            assert_eq!(SecretName::from_reference(text), None, "{text}");
         }
     }
 }

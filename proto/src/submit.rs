@@ -1,12 +1,12 @@
-//! Body of a submit.
+//! The body of a submit: a client's request to run a workflow.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The header that says what [`SubmitBody::id`] does, for bodies that have none.
+/// The header that holds the submitter's id where the body has no [`SubmitBody::id`].
 ///
-/// `Nats-Msg-Id` is understood too, but JetStream drops a message whose `Nats-Msg-Id` it saw a tenth of a second ago under
-/// any subject, and so for any namespace; ids in this header and in bodies are its submitter's alone.
+/// `Nats-Msg-Id` is accepted too. But JetStream drops a message whose `Nats-Msg-Id` it saw within the last tenth of a
+/// second under any subject, and so in any namespace; ids in this header and in bodies are separate for each namespace.
 pub const ID_HEADER: &str = "Longshore-Id";
 
 /// Body of a submit: of a request as JSON, of a published message as JSON or, by its `Content-Type`, MessagePack. An empty
@@ -21,13 +21,13 @@ pub struct SubmitBody {
     /// repeat it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<String>,
-    /// The submitter's own id: the same id twice, for one workflow of one namespace, is one run.
+    /// Id that the submitter chose. Submits with the same id for the same workflow and namespace are one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The workflow's version, as the beginning of its digest; the newest one registered, if not said.
+    /// Version of the workflow, as the beginning of its digest. `None` means the version registered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The inputs. A key that occurs twice is refused.
-    #[serde(default, deserialize_with = "crate::unique_keys")]
+    /// Inputs of the run. A key that occurs twice is refused.
+    #[serde(default, deserialize_with = "crate::strict_map")]
     pub inputs: Map<String, Value>,
 }

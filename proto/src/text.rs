@@ -1,6 +1,6 @@
-//! Words that travel as the text they print.
+//! Serialization of types as the text of their `Display`.
 //!
-//! Every message has many of them, so they are read where they stand, without a copy in between.
+//! A message has many ids, so they are parsed from the borrowed input, without a copy in between.
 
 use std::fmt::{self, Display, Write as _};
 use std::marker::PhantomData;
@@ -9,28 +9,28 @@ use std::str::FromStr;
 use serde::de::{Error, Visitor};
 use serde::{Deserializer, Serializer};
 
-/// How long such a text usually is at most: a digest.
+/// Usual maximal length of such a text: that of a digest.
 const USUAL_BYTES: usize = 64;
 
-/// Writes a word as the text it prints.
-pub(crate) fn write<S: Serializer>(word: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serializes a value as the text of its `Display`.
+pub(crate) fn write<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     let mut text = String::with_capacity(USUAL_BYTES);
-    write!(text, "{word}").map_err(serde::ser::Error::custom)?;
+    write!(text, "{value}").map_err(serde::ser::Error::custom)?;
     serializer.serialize_str(&text)
 }
 
-/// Reads a word from its text.
+/// Deserializes a value from its text with `FromStr`.
 pub(crate) fn read<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: FromStr<Err: Display>,
     D: Deserializer<'de>,
 {
-    deserializer.deserialize_str(Text(PhantomData))
+    deserializer.deserialize_str(TextVisitor(PhantomData))
 }
 
-struct Text<T>(PhantomData<T>);
+struct TextVisitor<T>(PhantomData<T>);
 
-impl<T: FromStr<Err: Display>> Visitor<'_> for Text<T> {
+impl<T: FromStr<Err: Display>> Visitor<'_> for TextVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! A moment, in milliseconds.
+//! Timestamps in milliseconds.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,36 +7,35 @@ use serde::{Deserialize, Serialize};
 
 /// Milliseconds since the Unix epoch.
 ///
-/// Decisions only ever see the timestamp of a record; the clock that makes one is at the edge
-/// (`longshore_ports::clock`).
+/// Decisions depend on the timestamps of records only. The clock is read in `longshore_ports::clock`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// From milliseconds since the Unix epoch.
+    /// Creates a timestamp from milliseconds since the Unix epoch.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// This moment and `after` more, stopping at the end of time instead of overflowing.
+    /// Adds a duration, saturating at the greatest timestamp.
     pub fn plus(self, after: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// How long it has been since `earlier`; zero if that lies in the future.
+    /// Returns the time elapsed since `earlier`, or zero if that is later than this timestamp.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC with milliseconds, by the civil-from-days rule of Howard Hinnant's date algorithms.
+    /// Writes RFC 3339 in UTC with milliseconds, by the civil-from-days rule of Howard Hinnant's date algorithms.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (secs, millis) = (self.0 / 1000, self.0 % 1000);
         let (days, of_day) = (secs / 86_400, secs % 86_400);
@@ -54,8 +53,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Durations as whole milliseconds: what people, and clients in other languages, read without a second look. Fields
-/// written this way end in `_ms`.
+/// Serialization of durations as whole milliseconds, which clients in other languages read easily. The names of such
+/// fields end in `_ms`.
 pub(crate) mod millis {
     use std::time::Duration;
 
@@ -73,7 +72,7 @@ pub(crate) mod millis {
         u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The same for a duration that may be missing.
+    /// Serialization of optional durations as whole milliseconds.
     pub(crate) mod option {
         use std::time::Duration;
 
@@ -102,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_rfc_3339() {
+    fn timestamps_print_as_rfc_3339() {
         let cases = [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn never_overflows() {
+    fn timestamp_arithmetic_saturates() {
         assert_eq!(Timestamp::from_millis(5).since(Timestamp::from_millis(9)), Duration::ZERO);
         assert_eq!(Timestamp::from_millis(5).plus(Duration::MAX).as_millis(), u64::MAX);
     }

@@ -1,7 +1,6 @@
-//! What people see of a run: the documents behind `runs list`, `runs show` and `--json`.
+//! Views of a run for display: the documents behind `runs list`, `runs show` and `--json`.
 
 use std::collections::BTreeMap;
-
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -9,34 +8,34 @@ use serde_json::Value;
 
 use crate::{Attempt, AttemptRecord, Fault, Namespace, RunId, StepPath, Timestamp, WorkflowRef};
 
-/// Where a run stands.
+/// The status of a run.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// Steps are waiting, out, or being decided.
+    /// Steps are waiting or running.
     Running,
-    /// A step failed for good; what was already out is coming in.
+    /// A step failed without further attempts; jobs that were already dispatched are still settled.
     Failing,
-    /// It was told to stop; what was already out is coming in.
+    /// The run was cancelled; jobs that were already dispatched are still settled.
     Cancelling,
-    /// Every step ended as it should.
+    /// Every step ended as the workflow demands.
     Succeeded,
-    /// A step failed for good.
+    /// A step failed without further attempts.
     Failed,
-    /// It was told to stop.
+    /// The run was cancelled.
     Cancelled,
-    /// It has not ended, and no process moves it: it waits for `longshore resume`. Only seen by those who look at a data
-    /// directory, never decided by a log.
+    /// The run has not ended and no process advances it; `longshore resume` does. Derived by readers of a data directory;
+    /// the state of a partition never holds it.
     Interrupted,
 }
 
 impl RunStatus {
-    /// Whether nothing more will happen.
+    /// Returns true if the run has ended.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 
-    /// The name in JSON, metrics and on the terminal.
+    /// Returns the name in JSON, metrics and on the terminal.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -56,35 +55,35 @@ impl fmt::Display for RunStatus {
     }
 }
 
-/// Where a step stands.
+/// The status of a step.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
-    /// Waiting for the steps before it.
+    /// The step waits for other steps to end.
     Pending,
-    /// Its job is out, or its members are.
+    /// The job was dispatched, or the members of the group have begun.
     Running,
-    /// Waiting for the moment of its next attempt.
+    /// The step waits for the start of its next attempt.
     Retrying,
-    /// It did what it was asked.
+    /// The step gave an output.
     Succeeded,
-    /// It did not.
+    /// The step ended with a fault.
     Failed,
-    /// Nobody knows whether its call happened, and it is not safe to repeat.
+    /// The call may or may not have happened, and is not safe to repeat.
     Indeterminate,
-    /// Its condition was false, or the run ended before its turn.
+    /// The condition was false, or the run ended before the step began.
     Skipped,
-    /// It was told to stop.
+    /// The step was cancelled.
     Cancelled,
 }
 
 impl StepStatus {
-    /// Whether the step has ended.
+    /// Returns true if the step has ended.
     pub const fn is_terminal(self) -> bool {
         !matches!(self, Self::Pending | Self::Running | Self::Retrying)
     }
 
-    /// The name in expressions (`steps.x.status`), JSON and on the terminal.
+    /// Returns the name in expressions (`steps.x.status`), JSON and on the terminal.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -105,82 +104,82 @@ impl fmt::Display for StepStatus {
     }
 }
 
-/// A run in one line.
+/// Summary of a run, as lists show it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct RunSummary {
-    /// The run.
+    /// Id of the run.
     pub run: RunId,
-    /// Whose it is.
+    /// Namespace that the run belongs to.
     pub namespace: Namespace,
-    /// What it runs.
+    /// Workflow that the run executes.
     pub workflow: WorkflowRef,
-    /// Where it stands.
+    /// Status of the run.
     pub status: RunStatus,
-    /// When it was submitted.
+    /// Time of the submit.
     pub submitted_at: Timestamp,
-    /// When it ended.
+    /// Time at which the run ended. `None` while it has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    /// What made it fail: the step, if a step did.
+    /// Fault that made the run fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Fault>,
-    /// The step that `error` comes from.
+    /// Step that `error` belongs to, if it belongs to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_step: Option<StepPath>,
-    /// Why it was told to stop, if it was: the beginning of what was said first.
+    /// Reason of the first cancel request, cut if it is long. `None` if the run was not cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_reason: Option<String>,
-    /// The labels of the workflow's file.
+    /// Labels from the workflow.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
-/// A step, as people see it.
+/// Display form of a step.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct StepView {
-    /// Which one.
+    /// Path of the step.
     pub path: StepPath,
-    /// What its author calls it.
+    /// Display name from the workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it does, in a word or two: `server/tool`, `parallel`, `set`.
+    /// Kind of the step in a word or two: `server/tool`, `parallel`, `set`.
     pub does: String,
-    /// How deep it stands in groups; 0 at the top.
+    /// Number of groups around the step; 0 at the top level.
     pub depth: u16,
-    /// Where it stands.
+    /// Status of the step.
     pub status: StepStatus,
-    /// When it left `pending`.
+    /// Time at which the step left `pending`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time at which the step ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    /// Every attempt, in order.
+    /// Attempts, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptRecord>,
-    /// What it gave; a large value stands as `{"blob": {"digest": …, "bytes": …}}`.
+    /// Output of the step. A large value is replaced by `{"blob": {"digest": …, "bytes": …}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
-    /// Why it gave nothing.
+    /// Fault of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Fault>,
-    /// Why it waits, if it does.
+    /// Description of what the step waits for. `None` if it does not wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
-    /// Arguments of its call, with secrets by their names. Of large arguments the beginning of their JSON text, as
-    /// `{"beginning": {"text": …, "bytes": …}}` with the size of the whole.
+    /// Arguments of the call, with the names of secrets instead of their values. Large arguments are replaced by the
+    /// beginning of their JSON text and their full size: `{"beginning": {"text": …, "bytes": …}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
-    /// Why it was skipped, if it was.
+    /// Reason why the step was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped_because: Option<String>,
-    /// Attempts that its policy allows, if it is a call.
+    /// Number of attempts that the retry policy allows. `None` if the step is not a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_limit: Option<u32>,
-    /// When its next attempt begins, while it waits for that.
+    /// Start of the next attempt, while the step waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
-    /// True if the step is `running` and its job waits for a worker, as far as that is known.
+    /// True if the step is `running` and its job is known to wait for a worker.
     #[serde(default, skip_serializing_if = "is_false")]
     pub queued: bool,
 }
@@ -191,7 +190,7 @@ const fn is_false(flag: &bool) -> bool {
 }
 
 impl StepView {
-    /// What it does, and what its author calls it.
+    /// Returns the kind of the step and its display name.
     pub fn caption(&self) -> String {
         match &self.name {
             Some(name) => format!("{}  {name}", self.does),
@@ -199,7 +198,7 @@ impl StepView {
         }
     }
 
-    /// Its fault, unless that repeats the fault of one of these steps.
+    /// Returns the fault of the step, unless it repeats the fault of one of `steps`.
     pub fn own_error(&self, steps: &[Self]) -> Option<&Fault> {
         let is_repeated = |fault: &Fault| {
             let member = fault.member.as_ref();
@@ -208,13 +207,13 @@ impl StepView {
         self.error.as_ref().filter(|fault| !is_repeated(fault))
     }
 
-    /// The number of its last attempt that has ended; 0 if none has. A job that no worker reported is sent again under its number,
-    /// so there may be more records of attempts than that.
+    /// Returns the number of the last attempt that has ended, or 0 if none has. A job that no worker reported is dispatched again
+    /// with the same attempt number, so there may be more records of attempts than this.
     pub fn attempts_made(&self) -> u32 {
         self.attempts.last().map_or(0, |last| last.number.0)
     }
 
-    /// The number of the attempt that is under way or comes next.
+    /// Returns the number of the present attempt, or of the next one.
     pub fn next_attempt(&self) -> Attempt {
         match self.attempts.last() {
             Some(last) if last.is_unreported() => last.number,
@@ -223,23 +222,23 @@ impl StepView {
         }
     }
 
-    /// Its status in a word for people, who want to see which calls have begun.
+    /// Returns the status for display, which distinguishes queued steps from steps whose call has begun.
     pub const fn shown_status(&self) -> &'static str {
         if self.queued { "queued" } else { self.status.as_str() }
     }
 }
 
-/// A run in full.
+/// Complete display form of a run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct RunView {
-    /// The line it has in a list.
+    /// Summary of the run.
     #[serde(flatten)]
     pub summary: RunSummary,
-    /// Its inputs.
+    /// Inputs of the run.
     pub inputs: Value,
-    /// Its steps, in the order of the file.
+    /// Steps, in the order of the workflow's text.
     pub steps: Vec<StepView>,
-    /// Its outputs, once it has succeeded.
+    /// Outputs of the run, once it has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Value>,
 }

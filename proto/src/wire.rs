@@ -1,103 +1,103 @@
-//! How words are written down: one byte of format version, then MessagePack with named fields.
+//! The encoding of messages: one byte of format version, then MessagePack with named fields.
 //!
-//! Named fields cost some bytes and buy evolution: a reader skips fields it does not know and fills in the ones
-//! that are missing. A change that this cannot carry raises [`FORMAT_VERSION`].
+//! Named fields cost some bytes and allow changes of a type: a reader skips unknown fields and uses defaults for missing
+//! ones. A change that is incompatible all the same raises [`FORMAT_VERSION`].
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The format of a word, as this code writes and reads it.
+/// The format version of a single message, as this code writes and reads it.
 pub const FORMAT_VERSION: u8 = 1;
 
-/// The newest format this code reads.
-pub const NEWEST_FORMAT: u8 = SEVERAL;
+/// The newest format version that this code reads.
+pub const NEWEST_FORMAT: u8 = BATCH_FORMAT;
 
-/// The format of what was written together: words, each after its length. What knows only single words takes it for a
-/// newer format, and passes nothing over.
-const SEVERAL: u8 = 2;
+/// The format version of several messages in one body: each message follows its length. A reader that only knows single
+/// messages takes it for a newer format and stops, so it skips nothing.
+const BATCH_FORMAT: u8 = 2;
 
-/// How long a length is, written.
+/// Size of an encoded length, in bytes.
 const LENGTH_BYTES: usize = 4;
 
-/// The newest format that there may be some day. What begins with a greater byte was not written by any version of
-/// longshore: text begins with the code of a character, from the line feed, which is 10, upwards.
+/// The highest number that future format versions may use. No version of longshore writes a greater first byte: text
+/// begins with the code of a character, the lowest of which is the line feed, 10.
 const FORMAT_VERSIONS_END: u8 = 9;
 
-/// Why bytes are not a word.
+/// The error of bytes that are not a message, and of values that have no encoding.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// Nothing there.
+    /// There are no bytes.
     #[error("empty message")]
     Empty,
-    /// Written by newer code.
+    /// The message was written by a newer version.
     #[error("format version {found}, which this version of longshore cannot read here: upgrade it")]
     Version {
         /// The version byte.
         found: u8,
     },
-    /// Written by something else.
+    /// The bytes were not written by longshore.
     #[error("not a message of longshore: it begins with the byte {found}, which is no format version")]
     Foreign {
         /// The first byte.
         found: u8,
     },
-    /// Not MessagePack, or not this word.
+    /// The bytes are not MessagePack, or not a message of this type.
     #[error("malformed message: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
-    /// Words that were written together, and some of their bytes are missing.
+    /// The end of a batch of messages is missing.
     #[error("its end is missing")]
     CutOff,
-    /// A value that MessagePack cannot hold.
+    /// The value has no form in MessagePack.
     #[error("cannot be encoded: {0}")]
     Unencodable(#[from] rmp_serde::encode::Error),
 }
 
-/// Writes a word.
-pub fn encode<T: Serialize>(word: &T) -> Result<Vec<u8>, WireError> {
+/// Encodes a message.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     bytes.push(FORMAT_VERSION);
-    rmp_serde::encode::write_named(&mut bytes, word)?;
+    rmp_serde::encode::write_named(&mut bytes, message)?;
     Ok(bytes)
 }
 
-/// What most words take, written: a buffer that need not grow saves copying it several times.
+/// Size of most encoded messages, in bytes: a buffer that need not grow is not copied.
 const USUAL_BYTES: usize = 512;
 
-/// Puts words that were written one by one together; a single one stays as it is.
-pub fn join<B: AsRef<[u8]>>(words: &[B]) -> Vec<u8> {
-    if let [word] = words {
-        return word.as_ref().to_vec();
+/// Joins encoded messages into one body. A single message is returned unchanged.
+pub fn join_messages<B: AsRef<[u8]>>(messages: &[B]) -> Vec<u8> {
+    if let [message] = messages {
+        return message.as_ref().to_vec();
     }
-    let length: usize = words.iter().map(|word| LENGTH_BYTES + word.as_ref().len()).sum();
+    let length: usize = messages.iter().map(|message| LENGTH_BYTES + message.as_ref().len()).sum();
     let mut bytes = Vec::with_capacity(1 + length);
-    bytes.push(SEVERAL);
-    for word in words {
-        // Whatever carries words bounds them to far below four gigabytes.
-        let length = u32::try_from(word.as_ref().len()).unwrap_or(u32::MAX);
+    bytes.push(BATCH_FORMAT);
+    for message in messages {
+        // Log entries and broker messages are bounded far below four gigabytes.
+        let length = u32::try_from(message.as_ref().len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(word.as_ref());
+        bytes.extend_from_slice(message.as_ref());
     }
     bytes
 }
 
-/// Reads a word, or words that were [put together](join). One that cannot be read keeps its place among them; what
-/// comes after bytes that are missing is lost with them.
+/// Decodes a message, or several that were [joined](join_messages). A message that cannot be decoded is an error at its
+/// index, and so is a missing end, with which the messages after it are lost.
 pub fn decode_all<T: DeserializeOwned>(bytes: &[u8]) -> Vec<Result<T, WireError>> {
-    let Some((&SEVERAL, mut rest)) = bytes.split_first() else { return vec![decode(bytes)] };
-    let mut words = Vec::new();
+    let Some((&BATCH_FORMAT, mut rest)) = bytes.split_first() else { return vec![decode(bytes)] };
+    let mut messages = Vec::new();
     while let Some((length, behind)) = rest.split_first_chunk::<LENGTH_BYTES>() {
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        let Some((word, behind)) = behind.split_at_checked(length) else { break };
-        words.push(decode(word));
+        let Some((message, behind)) = behind.split_at_checked(length) else { break };
+        messages.push(decode(message));
         rest = behind;
     }
-    if !rest.is_empty() || words.is_empty() {
-        words.push(Err(WireError::CutOff));
+    if !rest.is_empty() || messages.is_empty() {
+        messages.push(Err(WireError::CutOff));
     }
-    words
+    messages
 }
 
-/// Reads a word.
+/// Decodes a single message.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     let (version, body) = bytes.split_first().ok_or(WireError::Empty)?;
     match *version {
@@ -117,8 +117,8 @@ mod tests {
     fn events_round_trip() {
         let run = RunId::new(Partition(3), Timestamp::from_millis(9), 77);
         let step: StepPath = "fetch".parse().expect("a path");
-        let fault =
-            Fault::new(FaultClass::RateLimited, "slower").after(Some(std::time::Duration::from_secs(5)));
+        let fault = Fault::new(FaultClass::RateLimited, "slower")
+            .with_retry_after(Some(std::time::Duration::from_secs(5)));
         let events = [
             Event::Submitted {
                 run,
@@ -155,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_a_version_that_knows_no_silence_is_read_and_reads_ours() {
-        /// As it was before it could say so.
+    fn settled_event_without_the_unreported_fields_is_compatible_both_ways() {
+        /// The event in versions without the fields `unreported` and `unreported_worker`.
         #[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
         #[serde(rename_all = "snake_case")]
         enum Older {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_refused_with_a_reason() {
+    fn foreign_bytes_are_refused_with_a_reason() {
         assert!(matches!(decode::<Event>(b""), Err(WireError::Empty)));
         assert!(matches!(decode::<Event>(b"\x09abc"), Err(WireError::Version { found: 9 })));
         for foreign in ["\0", "\n{}", "{}", "garbage", "\u{ff}"] {
@@ -201,22 +201,25 @@ mod tests {
     }
 
     #[test]
-    fn words_put_together_come_back_in_their_order_and_a_bad_one_keeps_its_place() {
-        let word = |n: u8| encode(&n).expect("encodes");
-        assert_eq!(join(&[word(1)]), word(1));
-        let bytes = join(&[word(1), b"nonsense".to_vec(), word(3)]);
-        assert!(matches!(decode::<u8>(&bytes), Err(WireError::Version { found: SEVERAL })));
-        let words = decode_all::<u8>(&bytes);
-        assert!(matches!(words.as_slice(), [Ok(1), Err(WireError::Foreign { .. }), Ok(3)]), "{words:?}");
+    fn joined_messages_are_decoded_in_order_and_a_malformed_one_keeps_its_index() {
+        let message = |n: u8| encode(&n).expect("encodes");
+        assert_eq!(join_messages(&[message(1)]), message(1));
+        let bytes = join_messages(&[message(1), b"nonsense".to_vec(), message(3)]);
+        assert!(matches!(decode::<u8>(&bytes), Err(WireError::Version { found: BATCH_FORMAT })));
+        let messages = decode_all::<u8>(&bytes);
+        assert!(
+            matches!(messages.as_slice(), [Ok(1), Err(WireError::Foreign { .. }), Ok(3)]),
+            "{messages:?}"
+        );
         for end in 1..bytes.len() {
-            let words = decode_all::<u8>(&bytes[..end]);
+            let messages = decode_all::<u8>(&bytes[..end]);
             assert!(
-                matches!(words.last(), Some(Err(_)) | Some(Ok(1))) && !words.is_empty(),
-                "{end}: {words:?}"
+                matches!(messages.last(), Some(Err(_)) | Some(Ok(1))) && !messages.is_empty(),
+                "{end}: {messages:?}"
             );
         }
-        assert!(matches!(decode_all::<u8>(&bytes[..5 + word(1).len()]).as_slice(), [Ok(1)]));
+        assert!(matches!(decode_all::<u8>(&bytes[..5 + message(1).len()]).as_slice(), [Ok(1)]));
         assert!(matches!(decode_all::<u8>(b"").as_slice(), [Err(WireError::Empty)]));
-        assert!(matches!(decode_all::<u8>(&[SEVERAL]).as_slice(), [Err(WireError::CutOff)]));
+        assert!(matches!(decode_all::<u8>(&[BATCH_FORMAT]).as_slice(), [Err(WireError::CutOff)]));
     }
 }

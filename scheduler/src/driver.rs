@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use longshore_machine::{Effect, Effects, Retention};
-use longshore_ports::{Backend, Entry, LogReader};
+use longshore_ports::{Backend, LogEntry, LogReader};
 use longshore_proto::{Epoch, Partition, RunId, RunView};
 use tokio::task::yield_now;
 use tokio::time::Instant;

@@ -193,7 +193,7 @@ impl Node {
                     self.share = share;
                 }
             }
-            Err(error) if outage::failed(LIST_SCHEDULERS) => {
+            Err(error) if outage::record_failure(LIST_SCHEDULERS) => {
                 warn!(%error, "cannot list live schedulers; keeping the current share");
             }
             Err(error) => debug!(%error, "cannot list live schedulers"),

@@ -1,7 +1,7 @@
 //! Refusals of requests and submits: a code, a message, and all problems.
 
 use longshore_machine::NoValue;
-use longshore_ports::Cause;
+use longshore_ports::{ADMISSION_LIMIT_PERCENT, ErrorCause};
 use longshore_proto::{Digest, Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
 use serde_json::{Value, json};
 
@@ -215,7 +215,7 @@ impl Refusal {
             Self::Submit(SubmitError::TextMissing(_)) => "workflow_missing",
             Self::Full { .. } | Self::Submit(SubmitError::BlobsFull(_)) => "full",
             Self::Submit(SubmitError::Backend(error)) | Self::Backend(error)
-                if error.cause == Cause::Full =>
+                if error.cause == ErrorCause::Full =>
             {
                 "full"
             }
@@ -271,7 +271,7 @@ impl Refusal {
                 serde_json::to_value(problems).unwrap_or_default()
             }
             Self::Submit(SubmitError::Inputs(problems)) => {
-                let more = (problems.more() > 0).then(|| format!("and {} more", problems.more()));
+                let more = (problems.omitted() > 0).then(|| format!("and {} more", problems.omitted()));
                 let described = problems.iter().map(ToString::to_string);
                 described.chain(more).map(|message| json!({ "message": message })).collect()
             }

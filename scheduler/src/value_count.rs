@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use longshore_workflow::lost_digits;
+use longshore_workflow::find_lossy_integer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Most bytes of a submit or a request, and of an answer: the largest message that a broker accepts by default.
@@ -44,7 +44,7 @@ pub(crate) const LOST_DIGITS: &str =
 
 /// Returns true if a JSON text holds a whole number of more than 64 bits. MessagePack has no such numbers.
 pub(crate) fn loses_digits(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_ok_and(|text| lost_digits(text).is_some())
+    std::str::from_utf8(text).is_ok_and(|text| find_lossy_integer(text).is_some())
 }
 
 /// Checks the number of values of a body in MessagePack.

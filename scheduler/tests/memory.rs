@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_machine::Retention;
-use longshore_ports::{Backend, Checkpoints, Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
+use longshore_ports::{
+    Backend, CheckpointDelta, Checkpoints, CommitResult, Error, RunPage, RunQuery, RunRow, StoredCheckpoint,
+};
 use longshore_proto::{CheckpointMark, Event, Namespace, Partition, RunId, Timestamp};
 use longshore_scheduler::{Driver, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::Map;
@@ -49,7 +51,7 @@ impl Checkpoints for CountingStore {
         self.store.load(partition).await
     }
 
-    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error> {
         self.tries.fetch_add(1, Ordering::Relaxed);
         let probed = self.probed.swap(0, Ordering::Relaxed);
         if self.is_away.load(Ordering::Relaxed) {
@@ -81,8 +83,8 @@ impl Checkpoints for CountingStore {
         self.store.runs(query).await
     }
 
-    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
-        self.store.live(namespace).await
+    async fn count_live(&self, namespace: &Namespace) -> Result<u64, Error> {
+        self.store.count_live(namespace).await
     }
 }
 

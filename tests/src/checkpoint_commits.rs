@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "the names are valid")]
 
-use longshore_ports::{Delta, RunRow};
+use longshore_ports::{CheckpointDelta, RunRow};
 use longshore_proto::{
     CheckpointMark, Digest, Incarnation, Partition, RollingHash, RunId, RunStatus, RunSummary, Seq,
     Timestamp, WorkflowRef,
@@ -49,7 +49,7 @@ pub fn mark(seq: u64) -> CheckpointMark {
 pub fn full(to: u64, changed: Vec<RunRow>) -> Delta {
     Delta {
         base: None,
-        useless: None,
+        invalid: None,
         mark: mark(to),
         partition: b"the rest".to_vec(),
         changed,

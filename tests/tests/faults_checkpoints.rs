@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use longshore_ports::{Checkpoints, Committed, Delta, Error, Loaded, RunQuery, RunRow};
+use longshore_ports::{
+    CheckpointDelta, Checkpoints, CommitResult, Error, RunQuery, RunRow, StoredCheckpoint,
+};
 use longshore_proto::RunStatus;
 use longshore_redis::{Redis, RedisConfig};
 use longshore_tests::checkpoint_commits::{LOG, delta, full, mark, numbered, row, rows, run};
@@ -25,11 +27,11 @@ async fn connect(server: &RedisServer) -> Arc<dyn Checkpoints> {
     Redis::connect(config).await.expect("connects").checkpoints()
 }
 
-async fn accept(checkpoints: &dyn Checkpoints, delta: Delta) {
-    assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), Committed::Accepted);
+async fn accept(checkpoints: &dyn Checkpoints, delta: CheckpointDelta) {
+    assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), CommitResult::Accepted);
 }
 
-async fn load(checkpoints: &dyn Checkpoints) -> Option<Loaded> {
+async fn load(checkpoints: &dyn Checkpoints) -> Option<StoredCheckpoint> {
     checkpoints.load(LOG).await.expect("answers")
 }
 
@@ -50,7 +52,7 @@ async fn commits_interrupted_by_a_killed_server_are_complete_or_absent() {
             let mut seq = round * 10_000;
             // Each commit replaces the state of every run with the number of the commit.
             while let Ok(committed) = checkpoints.commit(LOG, numbered(seq).into()).await {
-                assert_eq!(committed, Committed::Accepted);
+                assert_eq!(committed, CommitResult::Accepted);
                 acknowledged.store(seq, Ordering::Relaxed);
                 seq += 1;
             }
@@ -118,7 +120,7 @@ async fn a_delta_onto_a_damaged_checkpoint_is_refused() {
         accept(&*checkpoints, full(1, rows(1..10))).await;
         let _: redis::Value = server.ask(damage);
         let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3)).into()).await.expect("answers");
-        assert_eq!(committed, Committed::Refused { stored: None }, "{damage:?}");
+        assert_eq!(committed, CommitResult::Refused { stored: None }, "{damage:?}");
     }
 }
 
@@ -137,10 +139,10 @@ async fn one_of_two_leaders_commits() {
             });
         }
         let results = commits.join_all().await;
-        let winners: Vec<_> = results.iter().filter(|(_, how)| *how == Committed::Accepted).collect();
+        let winners: Vec<_> = results.iter().filter(|(_, how)| *how == CommitResult::Accepted).collect();
         let [(won, _)] = winners.as_slice() else { unreachable!("one is accepted: {results:?}") };
         let lost = results.iter().find(|(seq, _)| seq != won).expect("the other");
-        assert_eq!(lost.1, Committed::Refused { stored: Some(mark(*won)) });
+        assert_eq!(lost.1, CommitResult::Refused { stored: Some(mark(*won)) });
         assert_eq!(load(&*leaders[1]).await.expect("a checkpoint").mark, mark(*won));
     }
 }
@@ -157,7 +159,7 @@ async fn checkpoint_of_many_pieces_is_read_as_one() {
     let mut changed: Vec<RunRow> = ended.collect();
     changed.extend(rows(4_000..6_000));
     let expired = (3_000..3_300).filter(|n| n % 3 == 0).map(run).collect();
-    accept(&*checkpoints, Delta { expired, ..delta(1, 2, changed) }).await;
+    accept(&*checkpoints, CheckpointDelta { expired, ..delta(1, 2, changed) }).await;
     let second = load(&*checkpoints).await.expect("a checkpoint");
     assert_eq!((second.live.len(), second.finished.len()), (2_667, 3_233));
     // A full checkpoint that replaces it keeps the ended runs.

@@ -14,8 +14,8 @@ use async_nats::jetstream;
 use longshore_nats::{BatchSetting, Nats, NatsConfig};
 use longshore_ports::{Delivery, Entry, JobQueue, LogReader, RunLog};
 use longshore_proto::{
-    Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Seq,
-    ServerName, Signal, Timestamp, WireError, subject,
+    Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RepeatSafety, RetryPolicy, RunId,
+    Seq, ServerName, Signal, Timestamp, WireError, subject,
 };
 use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::wait::until;
@@ -74,7 +74,7 @@ fn job(n: u64) -> Job {
         timeout: Duration::from_secs(60),
         max_timeout: Duration::from_secs(60),
         retry: RetryPolicy::default(),
-        safety: Safety::Unknown,
+        safety: RepeatSafety::Unknown,
         idempotency_key: format!("key-{n}"),
         own_key: false,
         on_tool_error: OnToolError::Fail,
@@ -109,7 +109,7 @@ async fn pull(jobs: &dyn JobQueue) -> Delivery {
     }
 }
 
-async fn next(reader: &mut dyn LogReader) -> Entry {
+async fn next(reader: &mut dyn LogReader) -> LogEntry {
     let read = timeout(PATIENCE, async { insist!(reader.next(1)) }).await;
     read.expect("in time").into_iter().next().expect("an entry")
 }

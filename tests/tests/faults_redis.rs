@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use longshore_ports::{Checkpoints, Committed, Delta, Error, Loaded, RunQuery, clock};
-use longshore_proto::{ClaimKey, Claimed, NodeId, RunStatus, Timestamp};
+use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, Error, RunQuery, StoredCheckpoint, clock};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, RunStatus, Timestamp};
 use longshore_redis::{ConnectError, Persistence, Redis, RedisConfig};
 use longshore_tests::checkpoint_commits::{LOG, delta, full, mark, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
@@ -33,11 +33,11 @@ async fn refused(config: RedisConfig) -> ConnectError {
     Redis::connect(config).await.expect_err("a refusal")
 }
 
-async fn accept(checkpoints: &dyn Checkpoints, delta: Delta) {
-    assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), Committed::Accepted);
+async fn accept(checkpoints: &dyn Checkpoints, delta: CheckpointDelta) {
+    assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), CommitResult::Accepted);
 }
 
-async fn load(checkpoints: &dyn Checkpoints) -> Option<Loaded> {
+async fn load(checkpoints: &dyn Checkpoints) -> Option<StoredCheckpoint> {
     checkpoints.load(LOG).await.expect("answers")
 }
 
@@ -122,7 +122,7 @@ async fn restarted_server_is_used_again() {
     let (checkpoints, claims) = (redis.checkpoints(), redis.claims());
     accept(&*checkpoints, full(1, rows(1..10))).await;
     let before = load(&*checkpoints).await;
-    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), ClaimResult::Won);
     server.kill().await;
     let place = format!(" in Redis at {}: ", server.address());
     for _ in 0..3 {
@@ -141,7 +141,7 @@ async fn restarted_server_is_used_again() {
     assert_eq!(at_last(async || checkpoints.load(LOG).await).await, before);
     accept(&*checkpoints, delta(1, 2, rows(5..15))).await;
     let asked = at_last(async || claims.claim(&claim_key(), &node("b"), HOUR).await).await;
-    assert!(matches!(asked, Claimed::Busy { .. }), "{asked:?}");
+    assert!(matches!(asked, ClaimResult::Busy { .. }), "{asked:?}");
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn full_server_is_reported_and_used_again_when_it_has_room() {
     let mut seq = 1;
     let error = loop {
         match checkpoints.commit(LOG, large(seq).into()).await {
-            Ok(committed) => assert_eq!(committed, Committed::Accepted),
+            Ok(committed) => assert_eq!(committed, CommitResult::Accepted),
             Err(error) => break error,
         }
         seq += 1;
@@ -199,7 +199,7 @@ async fn expired_runs_make_room_on_a_full_server() {
     let more = |seq| delta(seq, seq + 1, vec![row(KEPT + seq, RunStatus::Running, vec![7; 100_000])]);
     let error = checkpoints.commit(LOG, more(1).into()).await.expect_err("it is full");
     assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
-    accept(&*checkpoints, Delta { expired: (0..KEPT / 2).map(run).collect(), ..more(1) }).await;
+    accept(&*checkpoints, CheckpointDelta { expired: (0..KEPT / 2).map(run).collect(), ..more(1) }).await;
     accept(&*checkpoints, more(2)).await;
     let loaded = load(&*checkpoints).await.expect("a checkpoint");
     assert_eq!((loaded.mark, loaded.live.len(), loaded.finished.len()), (mark(3), 2, 1_000));
@@ -224,14 +224,17 @@ async fn claims_outlive_their_leases() {
     assert!(days() >= 29, "an abandoned claim is the only trace of a call that may have happened");
     claims.done(&claim_key(), &node("a")).await.expect("answers");
     assert!((85_000..=86_400).contains(&server.ask::<u64>(&["TTL", &key])));
-    assert_eq!(claims.claim(&claim_key(), &node("b"), Duration::MAX).await.expect("answers"), Claimed::Done);
+    assert_eq!(
+        claims.claim(&claim_key(), &node("b"), Duration::MAX).await.expect("answers"),
+        ClaimResult::Done
+    );
 }
 
 #[tokio::test]
 async fn scripts_that_a_server_lost_are_loaded_again() {
     let server = RedisServer::start().await;
     let claims = connect(&server).await.claims();
-    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), ClaimResult::Won);
     let _: String = server.ask(&["SCRIPT", "FLUSH"]);
     assert!(claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"));
 }
@@ -256,8 +259,8 @@ async fn status_counts_checkpoints_and_claims() {
     redis.claims().claim(&claim_key(), &node("a"), HOUR).await.expect("answers");
     redis.lease().hold(LOG, &node("a"), HOUR).await.expect("answers");
     let attending = redis.lease();
-    attending.attend(&node("a"), HOUR).await.expect("answers");
-    attending.attend(&node("b"), HOUR).await.expect("answers");
+    attending.announce_scheduler(&node("a"), HOUR).await.expect("answers");
+    attending.announce_scheduler(&node("b"), HOUR).await.expect("answers");
     let status = redis.status().await.expect("answers");
     assert!(status.version.starts_with(|first: char| first.is_ascii_digit()), "{status:?}");
     assert_eq!((status.policy.as_str(), status.memory_limit_bytes), ("noeviction", Some(100 << 20)));

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_ports::{Checkpoints, Committed, Delta, RunQuery, RunRow, WorkerEntry, clock};
-use longshore_proto::{ClaimKey, Claimed, NodeId, RunStatus, Timestamp};
+use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, RunQuery, RunRow, WorkerEntry, clock};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, RunStatus, Timestamp};
 use longshore_redis::{Redis, RedisConfig};
 use longshore_tests::checkpoint_commits::{LOG, delta, full, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
@@ -58,7 +58,7 @@ async fn full_server_is_read() {
     assert_eq!(before.into_iter().flatten().collect::<Vec<_>>(), stored);
     assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.len(), 9);
     let namespace = "default".parse().expect("a namespace");
-    assert_eq!(checkpoints.live(&namespace).await.expect("counts"), 6);
+    assert_eq!(checkpoints.count_live(&namespace).await.expect("counts"), 6);
     let loaded = checkpoints.load(LOG).await.expect("answers").expect("a checkpoint");
     assert_eq!((loaded.live.len(), loaded.finished.len()), (6, 3));
 }
@@ -72,7 +72,7 @@ async fn run_is_read_from_a_commit_whose_rows_are_not_applied_yet() {
     let _: String = server.ask(&["ACL", "SETUSER", "default", "-hrandfield"]);
     let changed = (5..15).map(|n| row(n, RunStatus::Cancelling, b"newer".to_vec())).collect();
     let committed = checkpoints.commit(LOG, full(2, changed).into()).await.expect("answers");
-    assert_eq!(committed, Committed::Accepted);
+    assert_eq!(committed, CommitResult::Accepted);
     assert!(server.ask::<u64>(&["LLEN", "ls:{p00}:redo"]) > 0);
     let before = looked_up(&*checkpoints).await;
     assert!(server.ask::<u64>(&["LLEN", "ls:{p00}:redo"]) > 0, "a look-up writes nothing");
@@ -97,8 +97,8 @@ async fn full_server_accepts_leases_and_lists_of_processes() {
     assert!(!lease.hold(LOG, &node("b"), HOUR).await.expect("answers"));
     lease.release(LOG, &node("a")).await.expect("answers");
     assert!(lease.hold(LOG, &node("b"), HOUR).await.expect("answers"));
-    lease.attend(&node("a"), HOUR).await.expect("answers");
-    assert_eq!(lease.attend(&node("b"), HOUR).await.expect("answers"), [node("a"), node("b")]);
+    lease.announce_scheduler(&node("a"), HOUR).await.expect("answers");
+    assert_eq!(lease.announce_scheduler(&node("b"), HOUR).await.expect("answers"), [node("a"), node("b")]);
     let worker = WorkerEntry {
         worker: node("w"),
         version: "1".to_owned(),
@@ -107,7 +107,7 @@ async fn full_server_accepts_leases_and_lists_of_processes() {
         slots: 1,
         problems: Vec::new(),
     };
-    catalog.present(&worker, HOUR).await.expect("answers");
+    catalog.announce(&worker, HOUR).await.expect("answers");
     assert_eq!(catalog.workers().await.expect("answers").len(), 1);
 }
 
@@ -117,7 +117,7 @@ async fn full_server_renews_claims_and_refuses_new_ones() {
     let claims = connect(&server).await.claims();
     let (held, ended) = (claim_key("held"), claim_key("ended"));
     for key in [&held, &ended] {
-        assert_eq!(claims.claim(key, &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+        assert_eq!(claims.claim(key, &node("a"), HOUR).await.expect("answers"), ClaimResult::Won);
     }
     fill(&server);
     assert!(claims.renew(&held, &node("a"), HOUR).await.expect("answers"));
@@ -126,8 +126,8 @@ async fn full_server_renews_claims_and_refuses_new_ones() {
     let error = claims.claim(&ended, &node("b"), HOUR).await.expect_err("no room");
     assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
-    assert_eq!(claims.claim(&held, &node("b"), HOUR).await.expect("answers"), Claimed::Done);
-    assert_eq!(claims.claim(&ended, &node("b"), HOUR).await.expect("answers"), Claimed::Won);
+    assert_eq!(claims.claim(&held, &node("b"), HOUR).await.expect("answers"), ClaimResult::Done);
+    assert_eq!(claims.claim(&ended, &node("b"), HOUR).await.expect("answers"), ClaimResult::Won);
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn full_server_accepts_a_checkpoint_that_replaces_a_useless_one() {
     assert!(refused.retryable && refused.to_string().contains("maxmemory"), "{refused}");
     assert_eq!(server.ask::<u64>(&["HLEN", "ls:{p00}:done"]), 2_000);
     // Memory is freed in the background.
-    let other = Arc::new(Delta { useless: Some(stored.mark), ..other });
+    let other = Arc::new(CheckpointDelta { invalid: Some(stored.mark), ..other });
     let committed = async {
         loop {
             match checkpoints.commit(LOG, Arc::clone(&other)).await {
@@ -157,7 +157,7 @@ async fn full_server_accepts_a_checkpoint_that_replaces_a_useless_one() {
         }
     };
     let committed = timeout(Duration::from_secs(30), committed).await.expect("there is room at last");
-    assert_eq!(committed, Committed::Accepted);
+    assert_eq!(committed, CommitResult::Accepted);
     assert_eq!(checkpoints.load(LOG).await.expect("answers").expect("a checkpoint").live.len(), 6);
 }
 
@@ -171,5 +171,5 @@ async fn full_server_refuses_a_commit_and_accepts_it_when_it_has_room() {
     assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     let committed = checkpoints.commit(LOG, delta(1, 2, rows(10..12)).into()).await.expect("answers");
-    assert_eq!(committed, Committed::Accepted);
+    assert_eq!(committed, CommitResult::Accepted);
 }

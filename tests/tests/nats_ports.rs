@@ -48,8 +48,8 @@ fn name(name: &str) -> WorkflowName {
     name.parse().expect("a workflow name")
 }
 
-fn version(of: &str, text: &str) -> Registered {
-    Registered { name: name(of), digest: Digest::of(text.as_bytes()), at: Timestamp::from_millis(5) }
+fn version(of: &str, text: &str) -> WorkflowVersion {
+    WorkflowVersion { name: name(of), digest: Digest::of(text.as_bytes()), at: Timestamp::from_millis(5) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use longshore_ports::Cause;
-use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
+use longshore_ports::ErrorCause;
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, Timestamp};
 use longshore_redis::{ConnectError, Redis, RedisConfig, Role};
 use longshore_tests::checkpoint_commits::{LOG, delta, full, rows, run};
 use longshore_tests::redis_server::RedisServer;
@@ -53,13 +53,13 @@ fn keys(server: &RedisServer) -> Vec<String> {
 async fn write_as_each_role(server: &RedisServer) {
     let worker = connect(server, "worker").await.expect("connects");
     let claimed = worker.claims().claim(&claim_key(), &node("a"), HOUR).await.expect("answers");
-    assert_eq!(claimed, Claimed::Won);
+    assert_eq!(claimed, ClaimResult::Won);
     let scheduler = connect(server, "scheduler").await.expect("connects");
     let checkpoints = scheduler.checkpoints();
     checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");
     checkpoints.commit(LOG, delta(1, 2, rows(5..15)).into()).await.expect("answers");
     scheduler.lease().hold(LOG, &node("a"), HOUR).await.expect("answers");
-    scheduler.lease().attend(&node("a"), HOUR).await.expect("answers");
+    scheduler.lease().announce_scheduler(&node("a"), HOUR).await.expect("answers");
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn restart_keeps_every_key_that_the_roles_wrote() {
     assert!(!log.contains("AOF-loading-client"), "{log}");
     let worker = connect(&server, "worker").await.expect("connects");
     let claimed = worker.claims().claim(&claim_key(), &node("b"), HOUR).await.expect("answers");
-    assert!(matches!(claimed, Claimed::Busy { .. }), "{claimed:?}");
+    assert!(matches!(claimed, ClaimResult::Busy { .. }), "{claimed:?}");
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn worker_reads_runs_and_may_not_write_them() {
     assert!(checkpoints.run(run(3)).await.expect("answers").is_some());
     assert_eq!(checkpoints.run(run(99)).await.expect("answers"), None);
     let refused = checkpoints.commit(LOG, delta(2, 3, rows(1..2)).into()).await.expect_err("a refusal");
-    assert_eq!(refused.cause, Cause::Denied, "{refused}");
+    assert_eq!(refused.cause, ErrorCause::Denied, "{refused}");
     for key in ["rows", "live", "done", "redo", "old", "meta", "lease"] {
         let write = ["DEL", &format!("ls:{{p00}}:{key}")];
         let refused = RedisServer::ask_at::<u64>(&redis_users::url(&server, "worker"), &write);
@@ -188,8 +188,8 @@ async fn command_denied_within_a_script_is_reported_as_denied() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = redis_users::start(folder.path(), &users(&["+hset"])).await;
     let scheduler = connect(&server, "scheduler").await.expect("connects");
-    let refused = scheduler.lease().attend(&node("a"), HOUR).await.expect_err("a refusal");
-    assert_eq!(refused.cause, Cause::Denied, "{refused}");
+    let refused = scheduler.lease().announce_scheduler(&node("a"), HOUR).await.expect_err("a refusal");
+    assert_eq!(refused.cause, ErrorCause::Denied, "{refused}");
 }
 
 #[tokio::test]

@@ -1,23 +1,23 @@
-//! A draft without problems to a plan.
+//! The last pass of the compiler: builds the plan from a draft without problems.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use longshore_proto::{Digest, PROGRESS_TIMEOUTS, RetryPolicy, Safety, StepPath};
+use longshore_proto::{Digest, MAX_TIMEOUT_FACTOR, RepeatSafety, RetryPolicy, StepPath};
 
-use crate::draft::{CallDraft, Draft, KindDraft, StepDraft};
-use crate::expr::{Expr, Reads, StepField};
-use crate::graph::Graph;
+use crate::draft::{CallDraft, StepDraft, StepKindDraft, WorkflowDraft};
+use crate::expr::{Expr, ReadSet, StepField};
+use crate::graph::StepGraph;
 use crate::plan::{CallStep, Condition, Plan, Step, StepIndex, StepKind};
 
-/// The deadline of an attempt where neither the step nor `defaults` says one: most tools answer within seconds, and
-/// the MCP clients that people know give up after a minute.
+/// The default of `timeout`, if neither the step nor `defaults` has one. Most tools answer within seconds, and common MCP
+/// clients give up after a minute.
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The plan; nothing if a part was refused.
-pub(crate) fn assemble(draft: Draft, graph: Graph, digest: Digest) -> Option<Plan> {
+/// Builds the plan. Returns `None` if a part of the draft was refused.
+pub(crate) fn assemble(draft: WorkflowDraft, graph: StepGraph, digest: Digest) -> Option<Plan> {
     let reads_content = reads_content(&draft);
-    let defaults = Defaults {
+    let defaults = CallDefaults {
         timeout: draft.default_timeout.unwrap_or(DEFAULT_CALL_TIMEOUT),
         retry: draft.default_retry.over(RetryPolicy::default()),
     };
@@ -37,8 +37,8 @@ pub(crate) fn assemble(draft: Draft, graph: Graph, digest: Digest) -> Option<Pla
     })
 }
 
-/// What calls get that say nothing.
-struct Defaults {
+/// The settings of calls without settings of their own.
+struct CallDefaults {
     timeout: Duration,
     retry: RetryPolicy,
 }
@@ -47,16 +47,16 @@ fn step(
     draft: StepDraft,
     number: usize,
     after: Vec<usize>,
-    defaults: &Defaults,
+    defaults: &CallDefaults,
     keep_content: bool,
 ) -> Option<Step> {
     let kind = match draft.kind {
-        KindDraft::Call(call) => StepKind::Call(Box::new(self::call(*call, defaults, keep_content))),
-        KindDraft::Set(template) => StepKind::Set(template),
-        KindDraft::Parallel { members, timeout } => {
+        StepKindDraft::Call(call) => StepKind::Call(Box::new(self::call(*call, defaults, keep_content))),
+        StepKindDraft::Set(template) => StepKind::Set(template),
+        StepKindDraft::Parallel { members, timeout } => {
             StepKind::Parallel { members: members.into_iter().map(StepIndex).collect(), timeout }
         }
-        KindDraft::Refused => return None,
+        StepKindDraft::Refused => return None,
     };
     let path = draft.id.map_or_else(|| format!("#{}", number + 1), |id| id.value);
     Some(Step {
@@ -73,26 +73,29 @@ fn step(
 fn condition(expr: Option<Expr>) -> Condition {
     match expr {
         None => Condition::Success,
-        Some(expr) if expr.reads().status => Condition::Own(expr),
+        Some(expr) if expr.reads().status => Condition::Explicit(expr),
         Some(expr) => Condition::SuccessAnd(expr),
     }
 }
 
-fn call(draft: CallDraft, defaults: &Defaults, keep_content: bool) -> CallStep {
-    // Only what the step itself says makes it safe: a default was written without this tool in mind.
+fn call(draft: CallDraft, defaults: &CallDefaults, keep_content: bool) -> CallStep {
+    // Only the step's own settings make it safe: the author of `defaults` did not consider this tool.
     let retries = draft.retry.as_ref().map(|retry| retry.over(defaults.retry.clone()));
     let asks_for_retries = retries.as_ref().is_some_and(|retry| retry.attempts > 1);
-    let safety =
-        if asks_for_retries || draft.idempotency_key.is_some() { Safety::Safe } else { Safety::Unknown };
+    let safety = if asks_for_retries || draft.idempotency_key.is_some() {
+        RepeatSafety::Safe
+    } else {
+        RepeatSafety::Unknown
+    };
     let timeout = draft.timeout.unwrap_or(defaults.timeout);
-    let usual_most = timeout.saturating_mul(PROGRESS_TIMEOUTS);
+    let default_max_timeout = timeout.saturating_mul(MAX_TIMEOUT_FACTOR);
     CallStep {
         server: draft.server,
         tool: draft.tool,
         with: draft.with,
         timeout,
         // Without progress, `timeout` alone decides.
-        max_timeout: draft.max_timeout.unwrap_or(usual_most).max(timeout),
+        max_timeout: draft.max_timeout.unwrap_or(default_max_timeout).max(timeout),
         retry: retries.unwrap_or_else(|| defaults.retry.clone()),
         safety,
         idempotency_key: draft.idempotency_key,
@@ -101,20 +104,20 @@ fn call(draft: CallDraft, defaults: &Defaults, keep_content: bool) -> CallStep {
     }
 }
 
-/// The ids of the steps whose raw content some expression reads.
-fn reads_content(draft: &Draft) -> BTreeSet<String> {
-    let mut reads = Reads::default();
+/// Returns the ids of the steps whose `content` is read by an expression.
+fn reads_content(draft: &WorkflowDraft) -> BTreeSet<String> {
+    let mut reads = ReadSet::default();
     for step in &draft.steps {
         if let Some(condition) = &step.condition {
             reads.merge(condition.reads());
         }
         match &step.kind {
-            KindDraft::Call(call) => {
+            StepKindDraft::Call(call) => {
                 reads.merge(&call.with.reads());
                 call.idempotency_key.iter().for_each(|key| reads.merge(&key.reads()));
             }
-            KindDraft::Set(template) => reads.merge(&template.reads()),
-            KindDraft::Parallel { .. } | KindDraft::Refused => {}
+            StepKindDraft::Set(template) => reads.merge(&template.reads()),
+            StepKindDraft::Parallel { .. } | StepKindDraft::Refused => {}
         }
     }
     draft.outputs.iter().for_each(|(_, output)| reads.merge(&output.reads()));

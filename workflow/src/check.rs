@@ -1,37 +1,37 @@
-//! What expressions refer to: whether it exists, and whether it has a value when it is read.
+//! Checks references in expressions: the step or input must exist, and must have a value when it is read.
 
 use std::collections::BTreeMap;
 
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
-use crate::draft::{Draft, KindDraft, Reference, Referent, StepDraft};
+use crate::draft::{Reference, ReferenceTarget, StepDraft, StepKindDraft, WorkflowDraft};
 use crate::expr::StepField;
-use crate::graph::Graph;
-use crate::source::{Placed, Span};
+use crate::graph::StepGraph;
+use crate::source::{Span, Spanned};
 use crate::suggest::{did_you_mean, listed};
 
-/// Checks every reference of a draft.
-pub(crate) fn check(draft: &Draft, graph: &Graph, report: &mut Report) {
-    let mut check = Check { draft, graph, report };
+/// Checks all references of a draft.
+pub(crate) fn check(draft: &WorkflowDraft, graph: &StepGraph, report: &mut Report) {
+    let mut check = ReferenceCheck { draft, graph, report };
     for (number, step) in draft.steps.iter().enumerate() {
         step.references.iter().for_each(|reference| check.reference(reference, Some(number)));
     }
     draft.references.iter().for_each(|reference| check.reference(reference, None));
 }
 
-struct Check<'c> {
-    draft: &'c Draft,
-    graph: &'c Graph,
+struct ReferenceCheck<'c> {
+    draft: &'c WorkflowDraft,
+    graph: &'c StepGraph,
     report: &'c mut Report,
 }
 
-impl Check<'_> {
-    /// A reference in a step, or in the outputs, which see everything.
+impl ReferenceCheck<'_> {
+    /// Checks a reference. `from` is the step that contains it; `None` for the outputs, which may refer to every step.
     fn reference(&mut self, reference: &Reference, from: Option<usize>) {
         match &reference.to {
-            Referent::Use(_) => {}
-            Referent::Input { name, takes_secret } => self.input(name, *takes_secret, reference.span),
-            Referent::Step { id, field } => {
+            ReferenceTarget::Use(_) => {}
+            ReferenceTarget::Input { name, takes_secret } => self.input(name, *takes_secret, reference.span),
+            ReferenceTarget::Step { id, field } => {
                 let Some(number) = self.graph.ids.get(id).copied() else {
                     return self.unknown_step(id, reference.span);
                 };
@@ -50,7 +50,7 @@ impl Check<'_> {
     fn input(&mut self, name: &str, takes_secret: bool, span: Span) {
         if let Some(spec) = self.draft.inputs.iter().find(|spec| spec.name == name) {
             if spec.secret && !takes_secret {
-                self.secret_elsewhere(name, span);
+                self.misplaced_secret(name, span);
             }
             return;
         }
@@ -64,7 +64,8 @@ impl Check<'_> {
         self.report.add(problem.label("no input with this name").help(help));
     }
 
-    fn secret_elsewhere(&mut self, name: &str, span: Span) {
+    /// Refuses the use of a secret input in a place where the worker does not insert the value.
+    fn misplaced_secret(&mut self, name: &str, span: Span) {
         let message = format!("the value of the secret `{name}` is not put in here");
         let help = format!(
             "write `${{{{ inputs.{name} }}}}` by itself in `with` of a call, alone or within text; nowhere else is the \
@@ -83,7 +84,7 @@ impl Check<'_> {
             .add(problem.label("no step with this id").maybe_help(help.filter(|_| ids().next().is_some())));
     }
 
-    /// The step exists, and need not have ended when it is read.
+    /// Refuses a reference to a step that need not have ended when it is read.
     fn not_ended(&mut self, number: usize, from: usize, id: &str, span: Span) {
         if number == from || self.groups(from).any(|group| group == number) {
             let message = if number == from {
@@ -100,20 +101,20 @@ impl Check<'_> {
             return self.report.add(Diagnostic::new(Code::LaterStep, span, message).help(help));
         }
         let message = format!("step `{id}` need not have ended when this step begins");
-        let help = self.fix(number, from);
+        let help = self.needs_help(number, from);
         self.report.add(Diagnostic::new(Code::NotAnAncestor, span, message).help(help));
     }
 
-    /// What to put into `needs`, and where: steps wait for steps of the same list.
-    fn fix(&self, number: usize, from: usize) -> String {
+    /// Returns the change of `needs` that fixes a reference: steps can only wait for steps of the same list.
+    fn needs_help(&self, number: usize, from: usize) -> String {
         let parents: BTreeMap<Option<usize>, usize> = std::iter::once(number)
             .chain(self.groups(number))
             .map(|step| (self.parent(step), step))
             .collect();
-        let meeting = std::iter::once(from)
+        let common = std::iter::once(from)
             .chain(self.groups(from))
             .find_map(|step| parents.get(&self.parent(step)).map(|other| (step, *other)));
-        let Some((step, other)) = meeting else { return "move this step below it".to_owned() };
+        let Some((step, other)) = common else { return "move this step below it".to_owned() };
         let whose = if step == from { String::new() } else { format!(" of {}", self.name(step)) };
         match self.draft.steps.get(other).and_then(StepDraft::id) {
             Some(id) => format!("add `{id}` to `needs`{whose}"),
@@ -136,12 +137,12 @@ impl Check<'_> {
         std::iter::successors(self.parent(number), |group| self.parent(*group))
     }
 
-    fn field(&mut self, step: &StepDraft, id: &str, field: &Placed<String>) {
+    fn field(&mut self, step: &StepDraft, id: &str, field: &Spanned<String>) {
         let known = StepField::from_name(&field.value);
         let is_call = match step.kind {
-            KindDraft::Refused => return,
-            KindDraft::Call(_) => true,
-            KindDraft::Set(_) | KindDraft::Parallel { .. } => false,
+            StepKindDraft::Refused => return,
+            StepKindDraft::Call(_) => true,
+            StepKindDraft::Set(_) | StepKindDraft::Parallel { .. } => false,
         };
         let name = &field.value;
         let (message, help) = match known {
@@ -161,7 +162,7 @@ impl Check<'_> {
                     _ => did_you_mean(name, fields()),
                 };
                 let help = help.unwrap_or_else(|| {
-                    format!("what the step gives stands below `output`: `steps.{id}.output.{name}`")
+                    format!("the values that the step gives are in `output`: `steps.{id}.output.{name}`")
                 });
                 (format!("a step has no `{name}`"), help)
             }

@@ -1,36 +1,35 @@
-//! Every code a diagnostic can have, each with a paragraph that explains it.
+//! The codes of diagnostics, each with an explanation.
 //!
-//! `LS00` is about the text, `LS01` about keys, values and references, `LS02` about expressions, `LS03` about what
-//! the language has and this version does not, `LS04` about servers and their tools, `LS05` about what is allowed and
-//! probably not meant. A code never changes its meaning; one that is no longer used is not
-//! given to anything else.
+//! `LS00` is about the text, `LS01` about keys, values and references, `LS02` about expressions, `LS03` about parts of the
+//! language that are not built yet, `LS04` about servers and their tools, `LS05` about parts that are allowed and probably not
+//! intended. A code never changes its meaning, and the code of a removed diagnostic is not used again.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Declares the codes once: variant, text, explanation.
+/// Declares the codes: variant, text, explanation.
 macro_rules! codes {
     ($($variant:ident $code:literal $explanation:literal)*) => {
-        /// What kind of problem a diagnostic is.
+        /// The kind of problem of a diagnostic.
         #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
         pub(crate) enum Code { $($variant),* }
 
         impl Code {
-            /// Every code, in order.
+            /// All codes, in order.
             const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The code as people write it.
+            /// Returns the code as text.
             pub(crate) const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code),* }
             }
 
-            /// Returns true if the explanation says more than the message and its help do.
-            pub(crate) fn says_more(self) -> bool {
+            /// Returns true if the explanation contains more than the message and its help.
+            pub(crate) fn has_explanation(self) -> bool {
                 !BRIEF.contains(&self)
             }
 
-            /// Returns true if a text with it still compiles.
+            /// Returns true if a text with this problem compiles.
             pub(crate) fn is_warning(self) -> bool {
                 self.as_str().starts_with("LS05")
             }
@@ -42,7 +41,7 @@ macro_rules! codes {
     };
 }
 
-/// Codes of which everything is said by the message and its help.
+/// Codes whose explanation contains no more than the message and its help.
 const BRIEF: [Code; 44] = [
     Code::TooDeep,
     Code::DuplicateKey,
@@ -92,10 +91,10 @@ const BRIEF: [Code; 44] = [
 
 codes! {
     TooLarge "LS0001" "A workflow may be 1 MiB of text, because it has to fit into one message. Large data does not belong into a workflow: pass it as an input, or let a tool fetch it."
-    Syntax "LS0002" "The text is not well-formed YAML 1.2 or JSON. The place is where the parser could not go on, so the mistake stands there or shortly before: a missing quote, an indentation that does not match, a bracket that is never closed. Text that holds `: ` or ` #`, or that begins with one of `{ [ & * ! | > @ %`, needs quotes."
-    TooDeep "LS0003" "Lists and maps may stand in each other up to 64 levels deep. Deeper data is better passed as an input, or computed by a tool."
+    Syntax "LS0002" "The text is not well-formed YAML 1.2 or JSON. The position is where the parser stopped, so the mistake is there or shortly before: a missing quote, an indentation that does not match, a bracket that is never closed. Text that holds `: ` or ` #`, or that begins with one of `{ [ & * ! | > @ %`, needs quotes."
+    TooDeep "LS0003" "Lists and maps may be nested up to 64 levels deep. Deeper data is better passed as an input, or computed by a tool."
     Alias "LS0004" "YAML anchors (`&name`), aliases (`*name`) and merge keys (`<<`) are not part of the format: a few of them can unfold into gigabytes, and a reader has to jump around. Write the value where it is used, or compute it once in a `set` step and refer to that."
-    DuplicateKey "LS0005" "A key stands twice in one map. YAML parsers disagree on which one counts, so neither does."
+    DuplicateKey "LS0005" "A key occurs twice in one map. YAML parsers disagree about which one counts, so both are refused."
     SeveralDocuments "LS0006" "A file holds one workflow. A line `---` begins a second document; put it into a file of its own."
     NotAMap "LS0007" "A workflow is a map whose first key is `longshore: v1`. This text is empty, or a list, or a single value."
     Tag "LS0008" "A value that begins with `!` carries a YAML tag, and the format has no tags. Usually it was meant as the `!` of an expression: write `if: ${{ !cancelled() }}`, or put quotes round the text."
@@ -108,7 +107,7 @@ codes! {
     UnknownKey "LS0101" "The format has no such key at this place. Keys are written in lower case with dashes. At the top level, keys that begin with `x-` are free for other tools."
     MissingKey "LS0102" "A key is missing without which the text says too little: `longshore`, `name` and `steps` at the top level."
     WrongType "LS0103" "The value is of another type than the key wants, for instance a list where a text is expected."
-    NotAllowed "LS0104" "The value is none of those the key can have. The help lists them."
+    NotAllowed "LS0104" "The key does not allow this value. The help lists the allowed ones."
     BadName "LS0105" "Names have rules. A workflow's name is 1 to 63 of a-z, 0-9 and `-`. Ids of steps, and names of inputs and outputs, are identifiers of up to 63 characters (letters, digits, `_`, not beginning with a digit), because expressions refer to them: in `steps.my-step.output` the dash would be a subtraction. None is `in`, `true`, `false` or `null`, and ids are no word that expressions reserve."
     BadDuration "LS0106" "A duration is one or more numbers, each with a unit of `ms`, `s`, `m`, `h` or `d`: `30s`, `1h30m`. It is more than nothing where something must happen in it, and at most 365 days."
     UnknownStep "LS0107" "An expression refers to a step that does not exist. Steps are known by their `id`; a step without one cannot be referred to."
@@ -124,23 +123,23 @@ codes! {
     TooManySteps "LS0117" "A workflow may have 1,000 steps, those inside groups counted: a run keeps the state of each in memory and writes it down many times."
     OutOfRange "LS0118" "The number is outside what the key allows, or contradicts another key."
     UnknownInput "LS0119" "An expression reads an input that the file does not declare under `inputs`."
-    UnknownField "LS0120" "Of a step, expressions see `output`, `content`, `status`, `error` and `attempts`. What the tool returned stands below `output`: `steps.fetch.output.title`."
+    UnknownField "LS0120" "Of a step, expressions see `output`, `content`, `status`, `error` and `attempts`. The result of the tool is in `output`: `steps.fetch.output.title`."
     BadNeed "LS0121" "`needs` names steps of the same list: at the top level those of the top level, inside a group those of the same group. To wait for a step inside a group, wait for the group."
     DefaultType "LS0122" "The default of an input is not of the type that the input declares."
     NoSteps "LS0123" "A list of steps, of the file or of a group, needs at least one step."
     Version "LS0124" "The first key of a workflow is `longshore: v1`. Another version needs another release of Longshore."
     NoExpressionHere "LS0125" "Expressions work in `if`, in the values of `with`, `set` and `outputs`, and in `idempotency-key`. Everything else is fixed when the file is checked, so that a plan does not change while it runs."
     BadItems "LS0126" "`items` says what the items of a list must be, as in `{ type: array, items: { type: string } }`. It belongs to `type: array`, has the keys `type`, `items` and `description`, and describes at most 8 lists in each other."
-    SecretInput "LS0127" "The value of a secret input is always the name of a secret that the workers have, as in `secret:CARD_TOKEN`: a text. So it is of type `string`, and its default, if it has one, is of that form. The value of a secret stands in the configuration of the workers and never in a workflow."
-    SecretUse "LS0128" "A secret input is the name of a secret until the moment of a call. The worker puts the value in place of `${{ inputs.card_token }}` where that stands by itself in `with` of a call, alone or within text, as in `Bearer ${{ inputs.card_token }}`. In a larger expression, in `if`, `set`, `outputs` or `idempotency-key`, there would only be the name."
-    Label "LS0129" "`labels` tells the runs of workflows apart in lists. There may be 16; a name is 1 to 63 letters, digits, `-`, `_`, `.` and `/`, and a value is text of up to 128 characters without control characters."
+    SecretInput "LS0127" "The value of a secret input is always the name of a secret that the workers have, as in `secret:CARD_TOKEN`: a text. So it is of type `string`, and its default, if it has one, is of that form. The value of a secret is part of the configuration of the workers and never of a workflow."
+    SecretUse "LS0128" "A secret input is the name of a secret until the moment of a call. The worker puts the value in place of `${{ inputs.card_token }}` where that is an expression by itself in `with` of a call, alone or within text, as in `Bearer ${{ inputs.card_token }}`. In a larger expression, in `if`, `set`, `outputs` or `idempotency-key`, there would only be the name."
+    Label "LS0129" "`labels` are for filters of lists of runs. There may be 16; a name is 1 to 63 letters, digits, `-`, `_`, `.` and `/`, and a value is text of up to 128 characters without control characters."
 
-    ExpressionSyntax "LS0201" "The text between `${{` and `}}` is not a CEL expression. Strings stand in single or double quotes; equality is `==`, and `&&`, `||`, `!` combine conditions."
+    ExpressionSyntax "LS0201" "The text between `${{` and `}}` is not a CEL expression. Strings are written in single or double quotes; equality is `==`, and `&&`, `||`, `!` combine conditions."
     ExpressionTooLong "LS0202" "An expression may be 4 KiB of text. Compute parts of it in a `set` step before."
     ExpressionTooDeep "LS0203" "An expression is nested too deeply, or chains too many operators. Compute parts of it in a `set` step before."
-    TooManyLoops "LS0204" "Loops in an expression (`map`, `filter`, `all`, `exists`, `exists_one`) may stand in each other two levels deep, because each level multiplies the work."
+    TooManyLoops "LS0204" "Loops in an expression (`map`, `filter`, `all`, `exists`, `exists_one`) may be nested two levels deep, because each level multiplies the work."
     UnknownName "LS0205" "Expressions see `inputs`, `steps`, `run`, and the variables of their own loops. Text needs quotes: `'main'`, not `main`."
-    UnknownFunction "LS0206" "Expressions have the functions of standard CEL and a few of Longshore's own; this is none of them, or it takes another number of arguments."
+    UnknownFunction "LS0206" "Expressions have the functions of standard CEL and a few of Longshore's own; this is not one of them, or it takes another number of arguments."
     DynamicStep "LS0207" "Which steps an expression reads must be known when the file is checked, so a step is always written by its id: `steps.fetch`."
     Unclosed "LS0208" "An expression begins with `${{` and never ends. Close it with `}}`. A literal `${{` is written as `${{ '${{' }}`."
     MixedCondition "LS0209" "A condition is one expression. Either leave the braces out, or put them round the whole: `if: ${{ inputs.a && inputs.b }}`."
@@ -166,7 +165,7 @@ codes! {
     Concurrency "LS0313" "Concurrency groups are part of the language, and this version does not have them yet."
     OnFailure "LS0314" "`on-failure` is part of the language, and this version does not have it yet. A last step with `if: failure()` comes close."
     Finally "LS0315" "`finally` is part of the language, and this version does not have it yet. A last step with `if: always()` comes close."
-    // LS0316 was: secret inputs are not built yet.
+    // LS0316 was used for secret inputs, before they were built.
     NameNotBuilt "LS0317" "The name is part of the language, and this version does not have it yet: `vars`, `secrets`, `item`, `index`, `round`, `batch` and `run.url`."
     FunctionNotBuilt "LS0318" "`timestamp()` and `duration()` are part of standard CEL, and this version does not have them yet."
     InputRule "LS0319" "Inputs can be given a `type`, and lists the type of their `items`. Further rules of JSON Schema, such as `enum` or `minimum`, are part of the language, and this version does not check them yet."
@@ -181,7 +180,7 @@ codes! {
 
     ChangedNumber "LS0501" "A warning. YAML reads this value without quotes as a number, and the number is not written as the value is: `02142` becomes 2142, `1.10` becomes 1.1, `1234e8` becomes 123400000000.0, and of a number with more than some 17 digits the last ones are lost. Codes, versions and ids are text, so put quotes round them. If the number is meant, write it as it is shown, and the warning is gone."
     LiteralExpression "LS0502" "A warning. The text looks like an expression of another language or like one without its braces, and it is passed on as it is. An expression is written `${{ inputs.url }}`. If the text is meant as it is, write it as a literal within an expression, as in `${{ '{{ name }}' }}`, and the warning is gone."
-    UnnamedArgument "LS0503" "A warning. The schema of the tool's input names arguments, this is none of them, and the schema does not forbid others. Most tools ignore such an argument, so a name that is written wrongly goes unnoticed. If the tool takes it all the same, the warning can be ignored."
+    UnnamedArgument "LS0503" "A warning. The schema of the tool's input names arguments, this is not one of them, and the schema does not forbid others. Most tools ignore such an argument, so a name that is written wrongly goes unnoticed. If the tool takes it all the same, the warning can be ignored."
     AbsentInput "LS0504" "A warning. The input is neither required nor has it a default, so it may be absent, and then this expression fails, because a name that is missing is an error. `${{ inputs.?limit }}` by itself leaves its key out where the input is absent; `default(inputs.limit, 10)` puts a value in its place; `has(inputs.limit)` asks whether it is there."
     OperandTypes "LS0505" "A warning. The types of both sides are known from the text, and the operator does not take them together, so it fails whenever it is evaluated. Arithmetic does not mix whole numbers and others: `double(inputs.n) * 1.5`. Text is put together with text: `'Sum ' + string(inputs.n)`."
     ConstantComparison "LS0506" "A warning. The two sides are of different types, so they are never equal, whatever the values are. Text is compared with text (`inputs.zip == '02142'`), and a number with a number. An input that is not given is absent and not null: ask `has(inputs.limit)`."
@@ -200,12 +199,12 @@ impl Serialize for Code {
     }
 }
 
-/// What a code means, in a paragraph; nothing if there is no such code. Letters may be lower case.
+/// Returns the explanation of a code, in any case of letters. `None` for an unknown code.
 pub fn explain(code: &str) -> Option<&'static str> {
     Code::ALL.iter().find(|known| known.as_str().eq_ignore_ascii_case(code)).map(|known| known.explanation())
 }
 
-/// Every code, in order.
+/// Returns all codes, in order.
 pub fn codes() -> impl Iterator<Item = &'static str> {
     Code::ALL.iter().map(|code| code.as_str())
 }

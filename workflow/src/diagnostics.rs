@@ -1,7 +1,7 @@
-//! Problems of a text: collected in one pass, shown with place, excerpt and help.
+//! Diagnostics: the problems of a text, each with its position, an excerpt and help.
 //!
-//! [`Report`] collects while the text is read; [`Diagnostics`] is what the caller gets. How an excerpt looks is the
-//! business of the renderer crate, which shows nowhere outside this file.
+//! The passes of the compiler collect problems in a [`Report`], and the caller gets [`Diagnostics`]. This file is the only
+//! user of the crate that renders excerpts.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde::{Serialize, Serializer};
 
 use crate::codes::Code;
-use crate::source::{Excerpt, Place, Source, Span};
+use crate::source::{Excerpt, SourceText, Span, TextPosition};
 
-/// How many problems are shown: more than anybody mends before checking again.
+/// The largest number of problems that are shown: more than a user fixes before the next check.
 const SHOWN_LIMIT: usize = 50;
 
-/// How many problems are kept, so that they can be put into the order of the file before the rest is left out. A text
-/// at its size limit can hold hundreds of thousands.
+/// The largest number of errors that are kept, so that they can be sorted before the first ones are shown. A text at its
+/// size limit can contain hundreds of thousands.
 const KEPT_LIMIT: usize = 2_000;
 
-/// One problem.
+/// A problem of a text.
 #[derive(Clone, Debug)]
 pub(crate) struct Diagnostic {
     code: Code,
@@ -30,30 +30,30 @@ pub(crate) struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A problem at a place. The message is a lower-case fragment.
+    /// Creates a problem. The message is a lower-case fragment.
     pub(crate) fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
         Self { code, span, message: printable(message.into()), label: String::new(), help: None }
     }
 
-    /// A few words to stand under the underlined text.
+    /// Sets the words below the underlined text.
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// How to mend it.
+    /// Sets the description of the remedy.
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         self.maybe_help(Some(help.into()))
     }
 
-    /// How to mend it, if that is known.
+    /// Sets the description of the remedy, if there is one.
     pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help.map(printable);
         self
     }
 }
 
-/// The same text without control characters: what a file holds must not steer a terminal.
+/// Replaces control characters, so that the text of a file cannot control the terminal.
 fn printable(text: String) -> String {
     if text.contains(char::is_control) {
         return text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
@@ -61,92 +61,95 @@ fn printable(text: String) -> String {
     text
 }
 
-/// The problems found so far.
+/// The problems that the passes of the compiler have found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    found: Vec<Diagnostic>,
+    errors: Vec<Diagnostic>,
+    /// Number of errors beyond [`KEPT_LIMIT`].
     dropped: usize,
     warnings: Vec<Diagnostic>,
 }
 
 impl Report {
+    /// Adds a problem.
     pub(crate) fn add(&mut self, diagnostic: Diagnostic) {
         if diagnostic.code.is_warning() {
-            // The rest is shown once these are fixed.
+            // Further warnings appear when the first ones are fixed.
             if self.warnings.len() < SHOWN_LIMIT {
                 self.warnings.push(diagnostic);
             }
-        } else if self.found.len() < KEPT_LIMIT {
-            self.found.push(diagnostic);
+        } else if self.errors.len() < KEPT_LIMIT {
+            self.errors.push(diagnostic);
         } else {
             self.dropped += 1;
         }
     }
 
-    /// Adds what another report has.
+    /// Adds the problems of another report.
     pub(crate) fn append(&mut self, other: Self) {
         self.dropped += other.dropped;
-        other.found.into_iter().chain(other.warnings).for_each(|one| self.add(one));
+        other.errors.into_iter().chain(other.warnings).for_each(|one| self.add(one));
     }
 
-    /// Whether further problems are likely to be counted only, so that no time is spent on help for them: searching the
-    /// closest of many names for each of 10,000 expressions would take seconds.
+    /// Returns true if further problems will probably be counted only. Passes then skip the search for similar names, which
+    /// would take seconds for 10,000 expressions.
     pub(crate) const fn is_crowded(&self) -> bool {
-        self.found.len() >= SHOWN_LIMIT
+        self.errors.len() >= SHOWN_LIMIT
     }
 
-    /// Returns true if nothing refuses the text.
+    /// Returns true if there are no errors. There may be warnings.
     pub(crate) fn is_empty(&self) -> bool {
-        self.found.is_empty()
+        self.errors.is_empty()
     }
 
-    /// The problems in the order of the file. Where an error is, no warning says more.
-    pub(crate) fn finish(mut self, source: &Source<'_>) -> Diagnostics {
-        let found = &self.found;
-        self.warnings.retain(|warning| !found.iter().any(|error| error.span.start == warning.span.start));
-        self.found.sort_by_key(|one| (one.span.start, one.code));
-        let more = self.dropped + self.found.len().saturating_sub(SHOWN_LIMIT);
-        self.found.truncate(SHOWN_LIMIT);
-        self.warnings.truncate(SHOWN_LIMIT - self.found.len());
-        self.found.append(&mut self.warnings);
-        self.found.sort_by_key(|one| (one.span.start, one.code));
-        let shown = self.found.into_iter().map(|one| (source.place(one.span), one)).collect();
-        Diagnostics { shown, more }
+    /// Sorts the problems by position. Drops warnings at the position of an error.
+    pub(crate) fn finish(mut self, source: &SourceText<'_>) -> Diagnostics {
+        let errors = &self.errors;
+        self.warnings.retain(|warning| !errors.iter().any(|error| error.span.start == warning.span.start));
+        self.errors.sort_by_key(|one| (one.span.start, one.code));
+        let omitted = self.dropped + self.errors.len().saturating_sub(SHOWN_LIMIT);
+        self.errors.truncate(SHOWN_LIMIT);
+        self.warnings.truncate(SHOWN_LIMIT - self.errors.len());
+        let mut shown = self.errors;
+        shown.append(&mut self.warnings);
+        shown.sort_by_key(|one| (one.span.start, one.code));
+        let shown = shown.into_iter().map(|one| (source.position(one.span), one)).collect();
+        Diagnostics { shown, omitted }
     }
 }
 
-/// The problems of a text, in its order. Those of a text that was refused are at least one.
+/// The problems of a text, in the order of their positions. A text that was refused has at least one.
 ///
-/// Serialises as a list of `{code, severity, message, line, column, length, help}`; line and column count from 1, in
-/// characters. `Display` gives one line for each, without colours.
+/// Serializes as a list of `{code, severity, message, line, column, length, help}`; line and column start at 1 and count
+/// characters. `Display` writes a line for each problem, without colours.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
-    shown: Vec<(Place, Diagnostic)>,
-    more: usize,
+    shown: Vec<(TextPosition, Diagnostic)>,
+    omitted: usize,
 }
 
-/// One problem, as others see it.
+/// The public form of a problem.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Problem<'d> {
-    /// What kind of problem it is; `explain` says more.
+    /// Code of the kind of problem, for `explain`.
     pub code: &'static str,
-    /// `error`, which refuses the text, or `warning`, which does not.
+    /// `error` or `warning`. Only errors refuse the text.
     pub severity: &'static str,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: &'d str,
-    /// The line, from 1.
+    /// Line, starting at 1.
     pub line: usize,
-    /// The column in characters, from 1.
+    /// Column in characters, starting at 1.
     pub column: usize,
-    /// How many characters are concerned, at least 1.
+    /// Number of characters of the problem, at least 1.
     pub length: usize,
-    /// How to mend it.
+    /// Description of the remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<&'d str>,
 }
 
 impl Diagnostics {
-    /// The problems in the order of the text; at most 50.
+    /// Returns at most 50 problems, in the order of their positions.
     pub fn iter(&self) -> impl Iterator<Item = Problem<'_>> {
         self.shown.iter().map(|(place, one)| Problem {
             code: one.code.as_str(),
@@ -167,57 +170,66 @@ impl Diagnostics {
     /// Counts the errors and the warnings.
     pub fn count(&self) -> (usize, usize) {
         let warnings = self.shown.iter().filter(|(_, one)| one.code.is_warning()).count();
-        (self.shown.len() - warnings + self.more, warnings)
+        (self.shown.len() - warnings + self.omitted, warnings)
     }
 
-    /// Joins the diagnostics of two passes over one text.
-    pub fn joined(self, other: Self) -> Self {
-        let more = self.more + other.more;
+    /// Merges the diagnostics of two passes over one text.
+    pub fn merge(self, other: Self) -> Self {
+        let omitted = self.omitted + other.omitted;
         let mut shown: Vec<_> = self.shown.into_iter().chain(other.shown).collect();
         shown.sort_by_key(|(_, one)| (one.span.start, one.code));
-        Self { shown, more }
+        Self { shown, omitted }
     }
 
     /// Returns the errors, if there are any, and the warnings.
-    pub fn split(self) -> (Option<Self>, Self) {
-        let Self { shown, more } = self;
+    pub fn split_by_severity(self) -> (Option<Self>, Self) {
+        let Self { shown, omitted } = self;
         let (warnings, errors): (Vec<_>, Vec<_>) =
             shown.into_iter().partition(|(_, one)| one.code.is_warning());
-        let errors = (!errors.is_empty()).then_some(Self { shown: errors, more });
-        (errors, Self { shown: warnings, more: 0 })
+        let errors = (!errors.is_empty()).then_some(Self { shown: errors, omitted });
+        (errors, Self { shown: warnings, omitted: 0 })
     }
 
-    /// How many problems there are beyond those that [`Diagnostics::iter`] gives.
-    pub const fn more(&self) -> usize {
-        self.more
+    /// Returns the number of problems that [`Diagnostics::iter`] omits.
+    pub const fn omitted(&self) -> usize {
+        self.omitted
     }
 
-    /// Every problem with the lines it stands in. `file` is how the text calls itself, `text` what was compiled.
+    /// Renders the problems with excerpts of the text. `file` is the name of the text for display, `text` the compiled text.
     pub fn render(&self, file: &str, text: &str, colour: bool) -> String {
         let renderer = if colour {
             Renderer::styled().decor_style(DecorStyle::Unicode)
         } else {
             Renderer::plain().decor_style(DecorStyle::Ascii)
         };
-        let source = Source::new(text);
-        let mut all: Vec<String> =
-            self.shown.iter().map(|(place, one)| excerpt(&renderer, one, *place, file, &source)).collect();
-        if self.more > 0 {
-            all.push(format!("and {} more", self.more));
+        let source = SourceText::new(text);
+        let mut all: Vec<String> = self
+            .shown
+            .iter()
+            .map(|(place, one)| render_excerpt(&renderer, one, *place, file, &source))
+            .collect();
+        if self.omitted > 0 {
+            all.push(format!("and {} more", self.omitted));
         }
         all.join("\n\n") + "\n"
     }
 }
 
-/// One problem with its lines.
-fn excerpt(renderer: &Renderer, one: &Diagnostic, place: Place, file: &str, source: &Source<'_>) -> String {
+/// Renders a problem with an excerpt of the text.
+fn render_excerpt(
+    renderer: &Renderer,
+    one: &Diagnostic,
+    place: TextPosition,
+    file: &str,
+    source: &SourceText<'_>,
+) -> String {
     let Excerpt { text, line, span, is_cut } = source.excerpt(one.span);
     let level = if one.code.is_warning() { Level::WARNING } else { Level::ERROR };
     let title = level.primary_title(one.message.as_str()).id(one.code.as_str());
     let annotation = AnnotationKind::Primary.span(span.start..span.end).label(one.label.as_str());
     let snippet = Snippet::source(text).line_start(line).fold(false).annotation(annotation);
     let mut group = if is_cut {
-        // The renderer would count the columns of the part.
+        // The renderer would count columns from the start of the excerpt.
         title.element(Origin::path(file).line(place.line).char_column(place.column)).element(snippet)
     } else {
         title.element(snippet.path(file))
@@ -225,7 +237,7 @@ fn excerpt(renderer: &Renderer, one: &Diagnostic, place: Place, file: &str, sour
     if let Some(help) = &one.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
-    if one.code.says_more() {
+    if one.code.has_explanation() {
         let more = format!("longshore explain {}", one.code);
         group = group.element(Level::NOTE.with_name("more").message(more));
     }
@@ -241,8 +253,8 @@ impl fmt::Display for Diagnostics {
                 write!(f, "; {help}")?;
             }
         }
-        if self.more > 0 {
-            write!(f, "\nand {} more", self.more)?;
+        if self.omitted > 0 {
+            write!(f, "\nand {} more", self.omitted)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! Numbers in JSON texts that have more digits than a number holds.
+//! Detection of numbers in JSON texts that have more digits than a parsed number can hold.
 
-/// The first whole number of a JSON text that does not fit 64 bits: read as a float, it would be another number.
-pub fn lost_digits(json: &str) -> Option<&str> {
+/// Returns the first whole number of a JSON text that does not fit 64 bits. Parsers read it as a float, with other digits.
+pub fn find_lossy_integer(json: &str) -> Option<&str> {
     numbers(json).find(|number| {
         let digits = number.strip_prefix('-').unwrap_or(number);
         let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -9,7 +9,7 @@ pub fn lost_digits(json: &str) -> Option<&str> {
     })
 }
 
-/// The numbers of a JSON text, as they are written.
+/// Returns the numbers of a JSON text in their original form.
 pub(crate) fn numbers(json: &str) -> impl Iterator<Item = &str> {
     let mut rest = json;
     std::iter::from_fn(move || {
@@ -29,7 +29,7 @@ pub(crate) fn numbers(json: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the text behind a JSON string whose content begins here.
+/// Skips the content of a JSON string and its closing quote.
 fn after_string(text: &str) -> Option<&str> {
     let mut is_escaped = false;
     let end = text.find(|c: char| {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_numbers_beyond_64_bits_are_found_outside_of_strings() {
+    fn whole_numbers_beyond_64_bits_are_found_outside_strings_only() {
         let long = "18446744073709551616";
         for text in [
             "{\"a\": 18446744073709551615, \"b\": -9223372036854775808}",
@@ -53,11 +53,11 @@ mod tests {
             "\"18446744073709551616",
             "",
         ] {
-            assert_eq!(lost_digits(text), None, "{text}");
+            assert_eq!(find_lossy_integer(text), None, "{text}");
         }
         for text in [long.to_owned(), format!("{{\"a\\\\\": [1, {long}]}}"), format!("[\"\\\"\", {long}]")] {
-            assert_eq!(lost_digits(&text), Some(long), "{text}");
+            assert_eq!(find_lossy_integer(&text), Some(long), "{text}");
         }
-        assert_eq!(lost_digits("[-9223372036854775809]"), Some("-9223372036854775809"));
+        assert_eq!(find_lossy_integer("[-9223372036854775809]"), Some("-9223372036854775809"));
     }
 }

@@ -1,10 +1,9 @@
-//! The text as a tree in which every node and key knows its place.
+//! The text as a tree of nodes and keys with their spans.
 //!
-//! YAML and JSON both become this tree, and everything after it no longer cares which of the two it was. The tree is
-//! bounded: [`DEPTH_LIMIT`] levels, no aliases, no tags, keys that are text and unique. What its keys mean is the
-//! business of `shape`.
+//! YAML and JSON both become this tree, and later passes do not distinguish them. The tree is bounded: it has at most
+//! [`DEPTH_LIMIT`] levels, no aliases and no tags, and its keys are text and unique. `schema` interprets the keys.
 
-mod covered;
+mod blanked;
 mod json;
 mod mistakes;
 mod read;
@@ -16,88 +15,87 @@ pub(crate) use read::read;
 
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
-use crate::source::{Source, Span};
+use crate::source::{SourceText, Span, shorten};
 
-/// Help for a text that is no workflow at all.
+/// Help for a text that is not a workflow.
 pub(crate) const FIRST_LINE: &str = "begin with `longshore: v1`";
 
-/// How deep lists and maps may stand in each other: deeper than any workflow people can still read, and shallow
-/// enough for every recursive walk over the tree.
+/// The largest nesting depth of lists and maps: more than a readable workflow needs, and safe for recursion over the tree.
 pub(crate) const DEPTH_LIMIT: usize = 64;
 
-/// Refuses the whole numbers below a node that do not fit 64 bits: as floats, their last digits would be others.
-pub(crate) fn refuse_lost_digits(node: &Node, source: &Source<'_>, report: &mut Report) {
+/// Refuses whole numbers in a node that do not fit 64 bits, since their last digits would change.
+pub(crate) fn refuse_lost_digits(node: &DocumentNode, source: &SourceText<'_>, report: &mut Report) {
     match &node.kind {
-        Kind::Number(_) if scalar::loses_digits(source.slice(node.span)) => {
-            let digits = mistakes::short(source.slice(node.span));
+        NodeKind::Number(_) if scalar::loses_digits(source.slice(node.span)) => {
+            let digits = shorten(source.slice(node.span));
             let message = format!("the last digits of the number {digits} would be lost");
             let problem = Diagnostic::new(Code::NoJsonNumber, node.span, message);
             report.add(problem.help("put it into quotes to pass it on exactly"));
         }
-        Kind::List(items) => items.iter().for_each(|item| refuse_lost_digits(item, source, report)),
-        Kind::Map(entries) => {
+        NodeKind::List(items) => items.iter().for_each(|item| refuse_lost_digits(item, source, report)),
+        NodeKind::Map(entries) => {
             entries.iter().for_each(|entry| refuse_lost_digits(&entry.value, source, report));
         }
         _ => {}
     }
 }
 
-/// A value with its place.
+/// A value with its span.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
+pub(crate) struct DocumentNode {
     pub(crate) span: Span,
-    pub(crate) kind: Kind,
+    pub(crate) kind: NodeKind,
 }
 
-/// What a node is.
+/// The value of a node.
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     Null,
     Bool(bool),
     Number(Number),
     Text(String),
-    List(Vec<Node>),
-    Map(Vec<Entry>),
-    /// A value that cannot be read. The report says why, and nothing else is said about it.
+    List(Vec<DocumentNode>),
+    Map(Vec<MapEntry>),
+    /// A value that was refused. The report has the reason, and later passes add no further problem.
     Refused,
 }
 
-/// A key with its value.
+/// An entry of a map: a key and its value.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct MapEntry {
     pub(crate) key: String,
     pub(crate) key_span: Span,
-    pub(crate) value: Node,
+    pub(crate) value: DocumentNode,
 }
 
-impl Node {
-    /// What it is, in the words of JSON.
+impl DocumentNode {
+    /// Returns the type of the value, for messages.
     pub(crate) const fn type_name(&self) -> &'static str {
         match self.kind {
-            Kind::Null => "nothing",
-            Kind::Bool(_) => "a boolean",
-            Kind::Number(_) => "a number",
-            Kind::Text(_) => "text",
-            Kind::List(_) => "a list",
-            Kind::Map(_) => "a map",
-            Kind::Refused => "refused",
+            NodeKind::Null => "nothing",
+            NodeKind::Bool(_) => "a boolean",
+            NodeKind::Number(_) => "a number",
+            NodeKind::Text(_) => "text",
+            NodeKind::List(_) => "a list",
+            NodeKind::Map(_) => "a map",
+            NodeKind::Refused => "refused",
         }
     }
 
-    /// Returns true if the value could not be read, which the report says already.
+    /// Returns true if the value was refused.
     pub(crate) const fn is_refused(&self) -> bool {
-        matches!(self.kind, Kind::Refused)
+        matches!(self.kind, NodeKind::Refused)
     }
 
-    /// The value without places.
+    /// Converts the node to JSON.
     pub(crate) fn to_json(&self) -> Value {
         match &self.kind {
-            Kind::Null | Kind::Refused => Value::Null,
-            Kind::Bool(value) => Value::Bool(*value),
-            Kind::Number(value) => Value::Number(value.clone()),
-            Kind::Text(value) => Value::String(value.clone()),
-            Kind::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
-            Kind::Map(entries) => {
+            NodeKind::Null | NodeKind::Refused => Value::Null,
+            NodeKind::Bool(value) => Value::Bool(*value),
+            NodeKind::Number(value) => Value::Number(value.clone()),
+            NodeKind::Text(value) => Value::String(value.clone()),
+            NodeKind::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
+            NodeKind::Map(entries) => {
                 let pairs = entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json()));
                 Value::Object(pairs.collect::<Map<_, _>>())
             }

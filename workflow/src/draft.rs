@@ -1,7 +1,7 @@
-//! A workflow whose keys and values are understood, and whose references are not yet checked.
+//! Drafts: workflows with checked keys and values, and with unchecked references.
 //!
-//! `shape` makes it from the tree of the text; `graph` and `check` look at how its parts hang together; `assemble`
-//! turns it into a plan.
+//! `schema` builds a draft from the tree of the text, `graph` and `check` check its references, and `assemble` turns it into
+//! a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,42 +10,42 @@ use longshore_proto::{Backoff, FaultClass, OnToolError, RetryPolicy, ServerName,
 
 use crate::expr::{Expr, InputUse};
 use crate::plan::InputSpec;
-use crate::source::{Placed, Span};
+use crate::source::{Span, Spanned};
 use crate::template::Template;
 
-/// What stands in a file. A part that is refused is missing here, and the report says why.
+/// A draft of a workflow. Refused parts are missing, and the report explains them.
 #[derive(Debug, Default)]
-pub(crate) struct Draft {
+pub(crate) struct WorkflowDraft {
     pub(crate) name: Option<WorkflowName>,
     pub(crate) description: Option<String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) inputs: Vec<InputSpec>,
-    /// The names of inputs that were declared and refused, so that nothing else complains about them.
+    /// Names of inputs whose declarations were refused, so that no other check reports them as unknown.
     pub(crate) refused_inputs: BTreeSet<String>,
     pub(crate) default_timeout: Option<Duration>,
     pub(crate) default_retry: RetryDraft,
     pub(crate) timeout: Option<Duration>,
-    /// In the order of the file; members of a group stand right behind it.
+    /// Steps in the order of the file. The members of a group directly follow it.
     pub(crate) steps: Vec<StepDraft>,
     pub(crate) outputs: Vec<(String, Template)>,
-    /// What the outputs refer to.
+    /// References in the outputs.
     pub(crate) references: Vec<Reference>,
 }
 
-/// One step.
+/// A draft of a step.
 #[derive(Debug)]
 pub(crate) struct StepDraft {
-    /// Where it begins.
+    /// Span of the first key.
     pub(crate) span: Span,
-    pub(crate) id: Option<Placed<String>>,
+    pub(crate) id: Option<Spanned<String>>,
     pub(crate) name: Option<String>,
     pub(crate) parent: Option<usize>,
-    /// The step above it in the same list; members of a `parallel` group have none.
+    /// Step above this one in the same list. `None` for members of a `parallel` group.
     pub(crate) previous: Option<usize>,
-    pub(crate) needs: Option<Vec<Placed<String>>>,
+    pub(crate) needs: Option<Vec<Spanned<String>>>,
     pub(crate) condition: Option<Expr>,
     pub(crate) continue_on_error: bool,
-    pub(crate) kind: KindDraft,
+    pub(crate) kind: StepKindDraft,
     pub(crate) references: Vec<Reference>,
 }
 
@@ -54,26 +54,26 @@ impl StepDraft {
         self.id.as_ref().map(|id| id.value.as_str())
     }
 
-    /// The place to point at when the step as a whole is meant.
-    pub(crate) fn place(&self) -> Span {
+    /// Returns the span to underline for a problem of the whole step.
+    pub(crate) fn label_span(&self) -> Span {
         self.id.as_ref().map_or(self.span, |id| id.span)
     }
 }
 
-/// What a step does.
+/// A draft of the kind of a step.
 #[derive(Debug)]
-pub(crate) enum KindDraft {
+pub(crate) enum StepKindDraft {
     Call(Box<CallDraft>),
     Set(Template),
     Parallel {
         members: Vec<usize>,
         timeout: Option<Duration>,
     },
-    /// Refused, with a reason in the report. Nobody complains about what refers to it.
+    /// The kind was refused, which the report explains. References to the step are not reported in addition.
     Refused,
 }
 
-/// A call whose server and tool are known.
+/// A draft of a call with a valid server and tool.
 #[derive(Debug)]
 pub(crate) struct CallDraft {
     pub(crate) server: ServerName,
@@ -86,7 +86,7 @@ pub(crate) struct CallDraft {
     pub(crate) on_tool_error: OnToolError,
 }
 
-/// What a `retry` says; what it leaves out comes from `defaults`.
+/// A draft of `retry`. Missing parts are taken from `defaults`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RetryDraft {
     pub(crate) attempts: Option<u32>,
@@ -98,14 +98,14 @@ pub(crate) struct RetryDraft {
 }
 
 impl RetryDraft {
-    /// The policy that results where `base` says what is left out.
+    /// Returns the policy, with missing parts from `base`.
     pub(crate) fn over(&self, base: RetryPolicy) -> RetryPolicy {
         let delay = self.delay.unwrap_or(base.delay);
         RetryPolicy {
             attempts: self.attempts.unwrap_or(base.attempts),
             delay,
             backoff: self.backoff.unwrap_or(base.backoff),
-            // A delay that is longer than the usual limit is meant, not cut.
+            // A `delay` that is longer than the default `max-delay` raises it.
             max_delay: self.max_delay.unwrap_or_else(|| base.max_delay.max(delay)),
             jitter: self.jitter.unwrap_or(base.jitter),
             errors: self.errors.clone().unwrap_or(base.errors),
@@ -113,23 +113,23 @@ impl RetryDraft {
     }
 }
 
-/// A mention of a step or an input in an expression.
+/// A reference to a step or an input in an expression.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
     pub(crate) span: Span,
-    pub(crate) to: Referent,
+    pub(crate) to: ReferenceTarget,
 }
 
-/// What is mentioned.
+/// The target of a reference.
 #[derive(Clone, Debug)]
-pub(crate) enum Referent {
+pub(crate) enum ReferenceTarget {
     Input {
         name: String,
-        /// Whether this is a place where the worker puts the value of a secret.
+        /// True in a place where the worker inserts the value of a secret.
         takes_secret: bool,
     },
-    /// Inputs whose declared types say what comes of their use.
+    /// A use of inputs that is checked against their declared types.
     Use(InputUse),
-    /// A step, and the field of it that is read, unless it is used whole.
-    Step { id: String, field: Option<Placed<String>> },
+    /// A step. `field` is `None` if the step is used as a whole.
+    Step { id: String, field: Option<Spanned<String>> },
 }

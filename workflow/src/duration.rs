@@ -1,26 +1,26 @@
-//! Durations as people write them: `30s`, `1h30m`, `500ms`.
+//! Durations in text form: `30s`, `1h30m`, `500ms`.
 
+use crate::source::shorten;
 use std::time::Duration;
 
-/// The longest duration: nothing that waits a year is still wanted, and a sum of two of them stays far from any
-/// overflow.
+/// The longest duration: no run waits longer, and a sum of two of them cannot overflow.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Why a text is not a duration.
+/// The error of a text that is not a duration.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum DurationError {
-    /// Not numbers with units.
+    /// The text is not a sequence of numbers with units.
     #[error("`{0}` is not a duration")]
     Malformed(String),
-    /// Longer than [`LONGEST`].
+    /// The duration is longer than [`LONGEST`].
     #[error("`{0}` is longer than 365 days")]
     TooLong(String),
 }
 
-/// Reads one or more numbers, each with a unit of `ms`, `s`, `m`, `h` or `d`.
+/// Parses one or more numbers, each with a unit of `ms`, `s`, `m`, `h` or `d`.
 pub(crate) fn parse(text: &str) -> Result<Duration, DurationError> {
-    let malformed = || DurationError::Malformed(text.chars().take(80).collect());
-    let too_long = || DurationError::TooLong(text.chars().take(80).collect());
+    let malformed = || DurationError::Malformed(shorten(text));
+    let too_long = || DurationError::TooLong(shorten(text));
     let mut rest = text;
     let mut sum = Duration::ZERO;
     while !rest.is_empty() {
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_numbers_with_units() {
+    fn numbers_with_units_are_durations() {
         let cases = [
             ("30s", 30_000),
             ("1h30m", 5_400_000),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn other_texts_are_refused() {
         for text in ["", "30", "s", "1.5s", "-1s", "1 s", "30 seconds", "1S", "1w", "s1", "1s2", "٣s"] {
             assert!(matches!(parse(text), Err(DurationError::Malformed(_))), "{text}");
         }

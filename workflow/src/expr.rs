@@ -1,10 +1,11 @@
-//! Expressions: CEL, compiled when the file is checked and evaluated against a [`Scope`].
+//! Expressions in CEL, compiled when the file is checked and evaluated against a [`Scope`].
 //!
-//! The language and its evaluator are the `cel` crate's; nothing of it shows outside this module. What is ours: the
-//! conversion of JSON, what can be seen, a few functions, limits on work and depth, and messages that name the value
-//! that broke an expression. `parse` makes a tree, `bind` prepares it, `slots` fetches values when it runs.
+//! The crate `cel` has the language and its evaluator, and is used within this module only. This module adds the conversion
+//! of JSON, the names that expressions can use, some functions, limits of work and depth, and messages that name the value
+//! that made an expression fail. `parse` builds a tree, `bind` prepares it for evaluation, and `bound_path` fetches values.
 
 mod bind;
+mod bound_path;
 mod budget;
 mod convert;
 mod error;
@@ -13,19 +14,18 @@ pub(crate) mod find;
 mod foreign;
 mod functions;
 mod input_use;
+mod messages;
 mod meter;
 mod names;
 mod parse;
 mod path;
 mod patterns;
+mod problem;
 mod reads;
-mod refused;
-mod room;
 mod scope;
-mod slots;
+mod stack;
 mod units;
 mod uses;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -40,27 +40,27 @@ use serde_json::Value;
 pub use budget::WorkBudget;
 pub use error::EvalError;
 pub(crate) use input_use::{InputUse, LiteralKind, OperandKind, TypedOperand};
+pub(crate) use problem::ExprProblem;
 pub(crate) use reads::Mention;
-pub use reads::{Reads, StepField};
-pub(crate) use refused::Refused;
+pub use reads::{ReadSet, StepField};
 pub use scope::Scope;
 
-use failure::Failure;
-use meter::Meter;
-use slots::{Live, Slot, Walked};
-use words::in_words;
+use bound_path::{Bindings, BoundPath, PathLookup};
+use failure::FailedEvaluation;
+use messages::describe;
+use meter::WorkMeter;
 
-/// What beginning an evaluation costs.
+/// Cost of starting an evaluation, in units of work.
 const EXPRESSION_UNITS: u64 = 100;
 
-/// What finding one value in the scope costs: steps are searched by their names.
-const SLOT_UNITS: u64 = 50;
+/// Cost of finding one value in the scope, where steps are searched by name.
+const FETCH_UNITS: u64 = 50;
 
-/// What finding the words for a failure costs.
+/// Fixed part of the cost of explaining a failure.
 const EXPLANATION_UNITS: u64 = 2_000;
 
-/// Result of an evaluation.
-enum Outcome {
+/// The result of an evaluation.
+enum EvalOutcome {
     Value(Value),
     /// An optional value, which may be absent.
     Optional(Option<Value>),
@@ -72,52 +72,52 @@ pub struct Expr {
     source: String,
     tree: IdedExpr,
     depth: usize,
-    /// How many nodes the tree has.
+    /// Number of nodes of the tree.
     nodes: u64,
-    slots: Vec<Slot>,
-    reads: Reads,
+    paths: Vec<BoundPath>,
+    reads: ReadSet,
 }
 
 impl Expr {
-    /// Compiles a text without braces. Everything it mentions is to be checked against the file.
-    pub(crate) fn compile(text: &str) -> Result<(Self, Vec<Mention>), Vec<Refused>> {
+    /// Compiles a text without braces. The caller has to check the returned mentions against the file.
+    pub(crate) fn compile(text: &str) -> Result<(Self, Vec<Mention>), Vec<ExprProblem>> {
         let (tree, info) = parse::parse(text).map_err(|refused| vec![refused])?;
         let uses = uses::uses(text, &tree, &info);
         let (tree, mut bound) = bind::bind(text, tree, &info);
-        if !bound.refused.is_empty() {
-            return Err(bound.refused);
+        if !bound.problems.is_empty() {
+            return Err(bound.problems);
         }
         bound.mentions.extend(uses.into_iter().map(|(found, at)| Mention::Use { found, at }));
         let depth = parse::depth(&tree);
         let nodes = parse::size(&tree) as u64;
         let source = text.trim().to_owned();
-        Ok((Self { source, tree, depth, nodes, slots: bound.slots, reads: bound.reads }, bound.mentions))
+        Ok((Self { source, tree, depth, nodes, paths: bound.paths, reads: bound.reads }, bound.mentions))
     }
 
-    /// The text, without braces.
+    /// Returns the text, without braces.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// What it reads.
-    pub const fn reads(&self) -> &Reads {
+    /// Returns the values that the expression reads.
+    pub const fn reads(&self) -> &ReadSet {
         &self.reads
     }
 
-    /// Its value. The work is charged to `budget`.
+    /// Evaluates the expression. The work is charged to `budget`.
     ///
     /// # Errors
     ///
-    /// When a value is missing or of a type that an operator does not take, when the result has no form in JSON, or
-    /// when it would be more work than the budget has left.
+    /// If a value is missing or has a type that an operator does not accept, if the result has no form in JSON, or if the budget
+    /// is exhausted.
     pub fn evaluate(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<Value, EvalError> {
         match self.outcome(scope, budget)? {
-            Outcome::Value(value) => Ok(value),
-            Outcome::Optional(_) => Err(self.is_an_optional()),
+            EvalOutcome::Value(value) => Ok(value),
+            EvalOutcome::Optional(_) => Err(self.optional_error()),
         }
     }
 
-    /// Its value, or `None` if it is an optional without one, as `inputs.?limit` is where the input is absent.
+    /// Evaluates the expression. Returns `None` for an empty optional, such as `inputs.?limit` where the input is absent.
     ///
     /// # Errors
     ///
@@ -128,105 +128,110 @@ impl Expr {
         budget: &WorkBudget,
     ) -> Result<Option<Value>, EvalError> {
         Ok(match self.outcome(scope, budget)? {
-            Outcome::Value(value) => Some(value),
-            Outcome::Optional(value) => value,
+            EvalOutcome::Value(value) => Some(value),
+            EvalOutcome::Optional(value) => value,
         })
     }
 
-    /// The error of an optional where a value is wanted.
-    pub(crate) fn is_an_optional(&self) -> EvalError {
+    /// Returns the error of an optional where a value is required.
+    pub(crate) fn optional_error(&self) -> EvalError {
         EvalError::new(&self.source, convert::ConvertError::Optional)
     }
 
-    fn outcome(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<Outcome, EvalError> {
+    /// Evaluates the expression. A single path is looked up without the evaluator.
+    fn outcome(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<EvalOutcome, EvalError> {
         let meter = budget.meter();
         let roots = self.fetch(scope, meter).map_err(|_| EvalError::too_much(&self.source))?;
-        match self.passed_on(&roots) {
-            Some(value) if meter.charge(meter::of_json(value)).is_ok() => Ok(Outcome::Value(value.clone())),
+        match self.plain_path_value(&roots) {
+            Some(value) if meter.charge(meter::of_json(value)).is_ok() => {
+                Ok(EvalOutcome::Value(value.clone()))
+            }
             Some(_) => Err(EvalError::too_much(&self.source)),
-            None => self.computed(scope, &roots, meter),
+            None => self.compute(scope, &roots, meter),
         }
     }
 
-    /// Whether it holds.
+    /// Evaluates a condition.
     ///
     /// # Errors
     ///
-    /// As [`Expr::evaluate`], and when the value is neither true nor false.
-    pub fn holds(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<bool, EvalError> {
+    /// As [`Expr::evaluate`], and if the value is neither true nor false.
+    pub fn evaluate_condition(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<bool, EvalError> {
         match self.evaluate(scope, budget)? {
             Value::Bool(holds) => Ok(holds),
             other => Err(EvalError::not_a_condition(&self.source, &other)),
         }
     }
 
-    /// Fetches the values that the paths begin at. A value that is made for this expression is charged.
+    /// Fetches the values at the roots of all paths. Values that are built for this expression are charged.
     fn fetch<'s>(
         &self,
         scope: &'s dyn Scope,
-        meter: &Meter,
+        meter: &WorkMeter,
     ) -> Result<Vec<Option<Cow<'s, Value>>>, ExecutionError> {
         meter.charge(EXPRESSION_UNITS.saturating_add(self.nodes))?;
-        let fetch = |slot: &Slot| {
-            meter.charge(SLOT_UNITS)?;
-            let value = slot.fetch(scope);
+        let fetch = |path: &BoundPath| {
+            meter.charge(FETCH_UNITS)?;
+            let value = path.fetch(scope);
             if let Some(Cow::Owned(value)) = &value {
                 meter.charge(meter::of_json(value))?;
             }
             Ok(value)
         };
-        self.slots.iter().map(fetch).collect()
+        self.paths.iter().map(fetch).collect()
     }
 
-    /// The input whose value it gives, if it is `inputs.<name>` or `inputs.?<name>` and nothing else.
+    /// Returns the input if the expression consists of `inputs.<name>` or `inputs.?<name>`.
     pub(crate) fn input(&self) -> Option<&str> {
-        self.lone_slot()?.1.input()
+        self.only_path()?.1.input()
     }
 
-    /// Returns true if it is a path with a `.?` in it and nothing else.
+    /// Returns true if the expression consists of one path with `.?`.
     pub(crate) fn is_optional_path(&self) -> bool {
-        self.lone_slot().is_some_and(|(_, slot)| slot.is_optional())
+        self.only_path().is_some_and(|(_, path)| path.is_optional())
     }
 
-    /// The slot that it is, if it is nothing else.
-    fn lone_slot(&self) -> Option<(usize, &Slot)> {
+    /// Returns the path and its index if the expression consists of one path.
+    fn only_path(&self) -> Option<(usize, &BoundPath)> {
         let Tree::Ident(name) = &self.tree.expr else { return None };
         let index: usize = name.strip_prefix('@')?.parse().ok()?;
-        Some((index, self.slots.get(index)?))
+        Some((index, self.paths.get(index)?))
     }
 
-    /// The path that it is, if it is nothing else and no part of it is optional.
-    fn path(&self) -> Option<(usize, &Slot)> {
-        self.lone_slot().filter(|(_, slot)| slot.is_plain())
+    /// Returns the path and its index if the expression consists of one path without `.?`.
+    fn path(&self) -> Option<(usize, &BoundPath)> {
+        self.only_path().filter(|(_, path)| path.is_plain())
     }
 
-    /// A path alone needs no evaluator: its value is passed on as it is.
-    fn passed_on<'r>(&self, roots: &'r [Option<Cow<'_, Value>>]) -> Option<&'r Value> {
-        let (index, slot) = self.path()?;
-        match slot.walk(roots.get(index)?.as_deref()) {
-            Walked::Found(value) => Some(value),
-            Walked::Missing(..) => None,
+    /// Returns the value of an expression that consists of one path, which needs no evaluator.
+    fn plain_path_value<'r>(&self, roots: &'r [Option<Cow<'_, Value>>]) -> Option<&'r Value> {
+        let (index, path) = self.path()?;
+        match path.follow(roots.get(index)?.as_deref()) {
+            PathLookup::Found(value) => Some(value),
+            PathLookup::Missing(..) => None,
         }
     }
 
-    /// What saying where an evaluation failed costs: it evaluates the parts below each level of the tree again, and may
-    /// search for the closest of some names.
+    /// Returns the cost of explaining a failure, which evaluates the nodes below each level of the tree again, and may search for
+    /// a similar name.
     const fn explanation_units(&self) -> u64 {
         EXPLANATION_UNITS.saturating_add(self.nodes.saturating_mul(self.depth as u64))
     }
 
-    fn computed(
+    /// Evaluates the tree, and explains a failure if the budget allows it.
+    fn compute(
         &self,
         scope: &dyn Scope,
         roots: &[Option<Cow<'_, Value>>],
-        meter: &Meter,
-    ) -> Result<Outcome, EvalError> {
+        meter: &WorkMeter,
+    ) -> Result<EvalOutcome, EvalError> {
         let status = if self.reads.status { (scope.failed(), scope.cancelled()) } else { (false, false) };
-        let live = Live::new(&self.slots, roots, meter, status);
+        let bindings = Bindings::new(&self.paths, roots, meter, status);
         let mut context = Context::with_env(Arc::clone(&functions::ENV));
-        context.set_variable_resolver(&live);
-        room::to_evaluate(self.depth, || {
-            let failure = |cause| Failure { tree: &self.tree, context: &context, live: &live, cause };
+        context.set_variable_resolver(&bindings);
+        stack::to_evaluate(self.depth, || {
+            let failure =
+                |cause| FailedEvaluation { tree: &self.tree, context: &context, bindings: &bindings, cause };
             let result = cel::Value::resolve_val(&self.tree, &context);
             if meter.is_spent() {
                 return Err(EvalError::too_much(&self.source));
@@ -234,15 +239,15 @@ impl Expr {
             match result {
                 Ok(value) => {
                     let outcome = match convert::optional(value.as_ref()) {
-                        Some(inner) => inner.map(convert::to_json).transpose().map(Outcome::Optional),
-                        None => convert::to_json(value.as_ref()).map(Outcome::Value),
+                        Some(inner) => inner.map(convert::to_json).transpose().map(EvalOutcome::Optional),
+                        None => convert::to_json(value.as_ref()).map(EvalOutcome::Value),
                     };
                     outcome.map_err(|error| EvalError::new(&self.source, error))
                 }
                 Err(cause) if meter.charge_if_affordable(self.explanation_units()) => {
                     Err(failure(cause).explain(&self.source))
                 }
-                Err(cause) => Err(EvalError::new(&self.source, in_words(&cause).message)),
+                Err(cause) => Err(EvalError::new(&self.source, describe(&cause).message)),
             }
         })
     }

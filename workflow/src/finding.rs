@@ -1,37 +1,36 @@
-//! What somebody who knows the servers finds out about the calls of a workflow, put where it stands in the text.
+//! Diagnostics for problems of calls that are found with knowledge of the servers.
 //!
-//! A plan has no places, because whoever runs it needs none. They are looked up in the text once more when there is
-//! something to say.
+//! A plan has no positions, since a run needs none. They are looked up in the text when there is a finding.
 
 use longshore_proto::{ServerName, StepPath, ToolName};
 
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Diagnostics, Report};
-use crate::document::{self, Entry, Kind, Node};
-use crate::shape::STEPS_LIMIT;
-use crate::source::{Source, Span, TEXT_LIMIT_BYTES};
+use crate::document::{self, DocumentNode, MapEntry, NodeKind};
+use crate::schema::STEPS_LIMIT;
+use crate::source::{SourceText, Span, TEXT_LIMIT_BYTES};
 
-/// A call as it is written, also in a text with errors.
+/// A call in a text, which may have errors.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WrittenCall {
-    /// The step that calls.
+    /// Step that makes the call.
     pub step: StepPath,
-    /// The server it names.
+    /// Name of the server.
     pub server: ServerName,
-    /// The tool it names.
+    /// Name of the tool.
     pub tool: ToolName,
 }
 
-/// Returns the calls of a text, without those whose step or tool cannot be read. Compiling says what is wrong with those.
+/// Returns the calls of a text, without those whose step or tool is invalid, which [`compile`](crate::compile) reports.
 pub fn written_calls(text: &str) -> Vec<WrittenCall> {
     if text.len() > TEXT_LIMIT_BYTES {
         return Vec::new();
     }
-    let source = Source::new(text);
+    let source = SourceText::new(text);
     let root = document::read(&source, document::FIRST_LINE, &mut Report::default());
     let steps = root.as_ref().map(steps).unwrap_or_default();
     let calls = steps.iter().filter_map(|(path, entries)| {
-        let Kind::Text(call) = &get(entries, "call")?.value.kind else { return None };
+        let NodeKind::Text(call) = &get(entries, "call")?.value.kind else { return None };
         let (server, tool) = call.split_once('/')?;
         let (server, tool) = (server.parse().ok()?, tool.parse().ok()?);
         Some(WrittenCall { step: path.parse().ok()?, server, tool })
@@ -39,39 +38,39 @@ pub fn written_calls(text: &str) -> Vec<WrittenCall> {
     calls.collect()
 }
 
-/// Something that is wrong with a call, and shows only beside its server.
+/// A problem of a call that is found by comparing it with its server.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Finding {
-    /// The step that calls.
+pub struct CallFinding {
+    /// Step that makes the call.
     pub step: StepPath,
-    /// What is wrong.
+    /// Kind of the problem.
     pub mistake: CallMistake,
-    /// The same in words: a lower-case fragment.
+    /// Description of the problem: a lower-case fragment.
     pub message: String,
-    /// How to mend it, if that is known.
+    /// Description of the remedy.
     pub help: Option<String>,
 }
 
-/// What can be wrong with a call.
+/// The kind of a problem of a call.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CallMistake {
     /// There is no such server.
     UnknownServer,
-    /// The server cannot be used or asked.
+    /// The server cannot be used or did not answer.
     UnusableServer,
     /// The server has no such tool.
     UnknownTool,
-    /// The server does not list this tool now, and says that its list changes. A warning.
+    /// The server does not list the tool now, and declares that its list changes. A warning.
     UnlistedTool,
-    /// The tool takes no such argument.
+    /// The tool does not accept this argument.
     UnknownArgument(String),
-    /// An argument that the tool requires is not there.
+    /// A required argument is missing.
     MissingArgument,
-    /// The schema neither names this argument nor forbids it. A warning.
+    /// The schema neither names nor forbids this argument. A warning.
     UnnamedArgument(String),
-    /// This argument is of another type than the tool wants.
+    /// The argument has another type than the tool requires.
     ArgumentType(String),
-    /// A secret goes into the call, and the servers file does not give it.
+    /// The call uses a secret that the servers file does not bind to it.
     UnboundSecret,
 }
 
@@ -92,38 +91,39 @@ impl CallMistake {
 }
 
 impl Diagnostics {
-    /// The diagnostics for findings about the workflow with this text. Errors and warnings are both among them.
-    pub fn of_findings(text: &str, findings: impl IntoIterator<Item = Finding>) -> Self {
-        let source = Source::new(text);
+    /// Converts findings about the workflow in a text to diagnostics, which may be errors and warnings.
+    pub fn from_findings(text: &str, findings: impl IntoIterator<Item = CallFinding>) -> Self {
+        let source = SourceText::new(text);
         let root = document::read(&source, document::FIRST_LINE, &mut Report::default());
         let steps = root.as_ref().map(steps).unwrap_or_default();
         let mut report = Report::default();
-        for Finding { step, mistake, message, help } in findings {
+        for CallFinding { step, mistake, message, help } in findings {
             let entries = steps.iter().find(|(path, _)| *path == step.as_str()).map(|(_, entries)| *entries);
-            let span = entries.and_then(|entries| place(&mistake, entries, &source)).unwrap_or_default();
+            let span =
+                entries.and_then(|entries| mistake_span(&mistake, entries, &source)).unwrap_or_default();
             report.add(Diagnostic::new(mistake.code(), span, message).maybe_help(help));
         }
         report.finish(&source)
     }
 }
 
-/// The steps by their paths, in the order in which a plan has them, and no more than a plan may have.
-fn steps(root: &Node) -> Vec<(String, &[Entry])> {
+/// Returns the steps with their paths, in the order of the plan, at most [`STEPS_LIMIT`].
+fn steps(root: &DocumentNode) -> Vec<(String, &[MapEntry])> {
     let mut found = Vec::new();
-    let Kind::Map(entries) = &root.kind else { return found };
+    let NodeKind::Map(entries) = &root.kind else { return found };
     collect(get(entries, "steps"), &mut found);
     found
 }
 
-fn collect<'n>(list: Option<&'n Entry>, found: &mut Vec<(String, &'n [Entry])>) {
-    let Some(Kind::List(items)) = list.map(|entry| &entry.value.kind) else { return };
+fn collect<'n>(list: Option<&'n MapEntry>, found: &mut Vec<(String, &'n [MapEntry])>) {
+    let Some(NodeKind::List(items)) = list.map(|entry| &entry.value.kind) else { return };
     for item in items {
         if found.len() == STEPS_LIMIT {
             return;
         }
-        let Kind::Map(entries) = &item.kind else { continue };
+        let NodeKind::Map(entries) = &item.kind else { continue };
         let id = match get(entries, "id").map(|entry| &entry.value.kind) {
-            Some(Kind::Text(id)) if id.parse::<StepPath>().is_ok() => id.clone(),
+            Some(NodeKind::Text(id)) if id.parse::<StepPath>().is_ok() => id.clone(),
             _ => format!("#{}", found.len() + 1),
         };
         found.push((id, entries));
@@ -131,20 +131,20 @@ fn collect<'n>(list: Option<&'n Entry>, found: &mut Vec<(String, &'n [Entry])>) 
     }
 }
 
-fn get<'e>(entries: &'e [Entry], key: &str) -> Option<&'e Entry> {
+fn get<'e>(entries: &'e [MapEntry], key: &str) -> Option<&'e MapEntry> {
     entries.iter().find(|entry| entry.key == key)
 }
 
-/// What to underline.
-fn place(mistake: &CallMistake, step: &[Entry], source: &Source<'_>) -> Option<Span> {
+/// Returns the span to underline.
+fn mistake_span(mistake: &CallMistake, step: &[MapEntry], source: &SourceText<'_>) -> Option<Span> {
     let call = get(step, "call")?;
     let argument = |name: &str| match &get(step, "with")?.value.kind {
-        Kind::Map(arguments) => get(arguments, name),
+        NodeKind::Map(arguments) => get(arguments, name),
         _ => None,
     };
     match mistake {
-        CallMistake::UnknownServer | CallMistake::UnusableServer => Some(of_call(call, source).0),
-        CallMistake::UnknownTool | CallMistake::UnlistedTool => Some(of_call(call, source).1),
+        CallMistake::UnknownServer | CallMistake::UnusableServer => Some(call_spans(call, source).0),
+        CallMistake::UnknownTool | CallMistake::UnlistedTool => Some(call_spans(call, source).1),
         CallMistake::UnknownArgument(name) | CallMistake::UnnamedArgument(name) => {
             Some(argument(name)?.key_span)
         }
@@ -156,16 +156,16 @@ fn place(mistake: &CallMistake, step: &[Entry], source: &Source<'_>) -> Option<S
     }
 }
 
-/// Where a `call` names its server, and where its tool. Quotes, if there are any, belong to neither.
-fn of_call(call: &Entry, source: &Source<'_>) -> (Span, Span) {
+/// Returns the spans of the server and of the tool in a `call`, without quotes.
+fn call_spans(call: &MapEntry, source: &SourceText<'_>) -> (Span, Span) {
     let whole = source.first_line(call.value.span);
     let parts = match &call.value.kind {
-        Kind::Text(text) => text.split_once('/').zip(source.slice(whole).find(text.as_str())),
+        NodeKind::Text(text) => text.split_once('/').zip(source.slice(whole).find(text.as_str())),
         _ => None,
     };
     let Some(((server, tool), at)) = parts else { return (whole, whole) };
     let slash = at + server.len();
-    (whole.part(&(at..slash)), whole.part(&(slash + 1..slash + 1 + tool.len())))
+    (whole.subspan(&(at..slash)), whole.subspan(&(slash + 1..slash + 1 + tool.len())))
 }
 
 #[cfg(test)]
@@ -187,14 +187,14 @@ steps:
 
     fn check(step: &str, mistake: CallMistake, expected: (&str, usize, usize, usize)) {
         let step = step.parse().expect("a path");
-        let finding = Finding { step, mistake, message: "no".to_owned(), help: None };
-        let found = Diagnostics::of_findings(TEXT, [finding]);
+        let finding = CallFinding { step, mistake, message: "no".to_owned(), help: None };
+        let found = Diagnostics::from_findings(TEXT, [finding]);
         let one = found.iter().next().expect("one");
         assert_eq!((one.code, one.line, one.column, one.length), expected);
     }
 
     #[test]
-    fn a_finding_stands_where_its_call_does() {
+    fn finding_has_the_position_of_its_part_of_the_call() {
         crate::compile(TEXT).expect("compiles");
         check("#2", CallMistake::UnknownServer, ("LS0401", 5, 16, 6));
         check("#2", CallMistake::UnknownTool, ("LS0403", 5, 23, 4));
@@ -206,7 +206,7 @@ steps:
         check("sum", CallMistake::UnboundSecret, ("LS0407", 8, 9, 4));
         check("sum", CallMistake::ArgumentType("limit".to_owned()), ("LS0406", 10, 18, 4));
         check("last", CallMistake::MissingArgument, ("LS0405", 11, 23, 12));
-        assert!(Diagnostics::of_findings(TEXT, []).is_empty());
+        assert!(Diagnostics::from_findings(TEXT, []).is_empty());
     }
 
     #[test]

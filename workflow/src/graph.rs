@@ -1,71 +1,47 @@
-//! Which steps wait for which, and so which have ended when another begins.
+//! The dependency graph of steps, and from it the steps that have ended when another step begins.
 //!
-//! A step waits for the one above it, or for those it names in `needs`; a member of a group waits for what the group
-//! waits for, and for the members it names. Circles are found here, and duplicate ids on the way.
+//! A step waits for the one above it, or for those in its `needs`. A member of a group waits for the steps that the group
+//! waits for, and for the members in its `needs`. Cycles and duplicate ids are refused here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fixedbitset::FixedBitSet;
+
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
-use crate::draft::{Draft, StepDraft};
+use crate::draft::{StepDraft, WorkflowDraft};
+use crate::source::shorten;
 use crate::suggest::did_you_mean;
 
-/// The order of the steps of a draft.
+/// The dependency graph of the steps of a draft.
 #[derive(Debug)]
-pub(crate) struct Graph {
-    /// The steps by id; of several with one id, the first.
+pub(crate) struct StepGraph {
+    /// Indices of the steps by id. If several steps have an id, the first one.
     pub(crate) ids: BTreeMap<String, usize>,
-    /// For each step, those in the same list that must have ended before it begins.
+    /// For each step, the steps of the same list that it waits for.
     pub(crate) after: Vec<Vec<usize>>,
-    /// For each step, all that have ended when it begins.
-    ended: Vec<Set>,
+    /// For each step, all steps that have ended when it begins.
+    ended: Vec<FixedBitSet>,
 }
 
-/// A set of steps: one bit each, because a thousand steps can all stand before each other.
-#[derive(Clone, Debug, Default)]
-struct Set(Vec<u64>);
-
-impl Set {
-    fn insert(&mut self, step: usize) {
-        let word = step / 64;
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        if let Some(bits) = self.0.get_mut(word) {
-            *bits |= 1 << (step % 64);
-        }
-    }
-
-    fn contains(&self, step: usize) -> bool {
-        self.0.get(step / 64).is_some_and(|bits| bits & (1 << (step % 64)) != 0)
-    }
-
-    fn extend(&mut self, other: &Self) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        for (bits, more) in self.0.iter_mut().zip(&other.0) {
-            *bits |= more;
-        }
-    }
-}
-
-impl Graph {
-    pub(crate) fn new(draft: &Draft, report: &mut Report) -> Self {
+impl StepGraph {
+    pub(crate) fn new(draft: &WorkflowDraft, report: &mut Report) -> Self {
         let steps = &draft.steps;
         let ids = ids(steps, report);
-        let after: Vec<_> = (0..steps.len()).map(|number| waits_for(steps, &ids, number, report)).collect();
-        let order = order(steps, &after, report);
-        let ended = ended(steps, &after, &order);
+        let after: Vec<_> =
+            (0..steps.len()).map(|number| dependencies(steps, &ids, number, report)).collect();
+        let order = topological_order(steps, &after, report);
+        let ended = ended_before(steps, &after, &order);
         Self { ids, after, ended }
     }
 
-    /// Whether `other` has ended when `step` begins.
+    /// Returns true if `other` has ended when `step` begins.
     pub(crate) fn has_ended(&self, other: usize, step: usize) -> bool {
         self.ended.get(step).is_some_and(|ended| ended.contains(other))
     }
 }
 
+/// Indexes the steps by id, and refuses duplicate ids.
 fn ids(steps: &[StepDraft], report: &mut Report) -> BTreeMap<String, usize> {
     let mut ids = BTreeMap::new();
     for (number, step) in steps.iter().enumerate() {
@@ -82,8 +58,8 @@ fn ids(steps: &[StepDraft], report: &mut Report) -> BTreeMap<String, usize> {
     ids
 }
 
-/// The steps of the same list that a step waits for.
-fn waits_for(
+/// Returns the steps of the same list that a step waits for, and refuses invalid `needs`.
+fn dependencies(
     steps: &[StepDraft],
     ids: &BTreeMap<String, usize>,
     number: usize,
@@ -100,8 +76,8 @@ fn waits_for(
                 after.insert(other);
                 continue;
             }
-            Some(_) => format!("`{}` stands in another list of steps", need.value),
-            None => format!("there is no step `{}`", need.value.chars().take(80).collect::<String>()),
+            Some(_) => format!("`{}` is in another list of steps", need.value),
+            None => format!("there is no step `{}`", shorten(&need.value)),
         };
         let help = match found {
             Some((other, _)) if other == number => Some("remove it".to_owned()),
@@ -117,16 +93,18 @@ fn waits_for(
     after.into_iter().collect()
 }
 
-fn siblings(steps: &[StepDraft], parent: Option<usize>, but: usize) -> impl Iterator<Item = &str> {
+/// Returns the ids of the other steps in the same list.
+fn siblings(steps: &[StepDraft], parent: Option<usize>, except: usize) -> impl Iterator<Item = &str> {
     steps
         .iter()
         .enumerate()
-        .filter(move |(number, step)| step.parent == parent && *number != but)
+        .filter(move |(number, step)| step.parent == parent && *number != except)
         .filter_map(|(_, step)| step.id())
 }
 
-/// The steps so that each comes after all it waits for. Those in a circle are left out, and the circle reported.
-fn order(steps: &[StepDraft], after: &[Vec<usize>], report: &mut Report) -> Vec<usize> {
+/// Returns the steps in an order in which each follows all steps that it waits for. Omits steps that are part of a cycle or
+/// wait for one, and reports a cycle.
+fn topological_order(steps: &[StepDraft], after: &[Vec<usize>], report: &mut Report) -> Vec<usize> {
     let mut waiting: Vec<usize> = after.iter().map(Vec::len).collect();
     let mut followers: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];
     for (number, before) in after.iter().enumerate() {
@@ -151,19 +129,20 @@ fn order(steps: &[StepDraft], after: &[Vec<usize>], report: &mut Report) -> Vec<
         }
     }
     if order.len() < steps.len() {
-        report_circle(steps, after, &waiting, report);
+        report_cycle(steps, after, &waiting, report);
     }
     order
 }
 
-/// Walks from a step that never became free along steps that did not either, until one comes again.
-fn report_circle(steps: &[StepDraft], after: &[Vec<usize>], waiting: &[usize], report: &mut Report) {
-    let stuck = |number: &usize| waiting.get(*number).is_some_and(|left| *left > 0);
-    let Some(start) = (0..steps.len()).find(stuck) else { return };
+/// Reports a cycle: follows the dependencies of a step that is not in the order until a step occurs for the second time.
+fn report_cycle(steps: &[StepDraft], after: &[Vec<usize>], waiting: &[usize], report: &mut Report) {
+    let is_waiting = |number: &usize| waiting.get(*number).is_some_and(|left| *left > 0);
+    let Some(start) = (0..steps.len()).find(is_waiting) else { return };
     let mut walk: Vec<usize> = vec![start];
-    let circle = loop {
+    let cycle = loop {
         let Some(last) = walk.last() else { return };
-        let Some(next) = after.get(*last).and_then(|before| before.iter().find(|other| stuck(other))) else {
+        let Some(next) = after.get(*last).and_then(|before| before.iter().find(|other| is_waiting(other)))
+        else {
             return;
         };
         if let Some(at) = walk.iter().position(|seen| seen == next) {
@@ -171,17 +150,16 @@ fn report_circle(steps: &[StepDraft], after: &[Vec<usize>], waiting: &[usize], r
         }
         walk.push(*next);
     };
-    let Some(first) = circle.iter().min_by_key(|number| **number).and_then(|number| steps.get(*number))
-    else {
+    let Some(first) = cycle.iter().min_by_key(|number| **number).and_then(|number| steps.get(*number)) else {
         return;
     };
     let name = |number: &usize| match steps.get(*number).and_then(StepDraft::id) {
         Some(id) => format!("`{id}`"),
         None => format!("step {}", number + 1),
     };
-    let names: Vec<_> = circle.iter().chain(circle.first()).map(name).collect();
+    let names: Vec<_> = cycle.iter().chain(cycle.first()).map(name).collect();
     let message = format!("steps wait for each other in a circle: {}", names.join(" waits for "));
-    let implied = circle.iter().find(|number| steps.get(**number).is_some_and(|step| step.needs.is_none()));
+    let implied = cycle.iter().find(|number| steps.get(**number).is_some_and(|step| step.needs.is_none()));
     let help = match implied {
         Some(number) => format!(
             "{} waits for the step above it because it has no `needs`; write `needs: []` if it need not",
@@ -189,42 +167,48 @@ fn report_circle(steps: &[StepDraft], after: &[Vec<usize>], waiting: &[usize], r
         ),
         None => "remove one of these names from `needs`".to_owned(),
     };
-    report.add(Diagnostic::new(Code::Cycle, first.place(), message).help(help));
+    report.add(Diagnostic::new(Code::Cycle, first.label_span(), message).help(help));
 }
 
-/// For each step, all that have ended when it begins. Groups come before their members in the file.
-fn ended(steps: &[StepDraft], after: &[Vec<usize>], order: &[usize]) -> Vec<Set> {
-    let mut own: Vec<Set> = vec![Set::default(); steps.len()];
-    let inside = inside(steps);
+/// Returns, for each step, all steps that have ended when it begins.
+fn ended_before(steps: &[StepDraft], after: &[Vec<usize>], order: &[usize]) -> Vec<FixedBitSet> {
+    let none = FixedBitSet::with_capacity(steps.len());
+    let mut ended = vec![none.clone(); steps.len()];
+    let members = members(steps);
     for number in order {
-        let mut set = Set::default();
+        let mut set = none.clone();
         for other in after.get(*number).into_iter().flatten() {
             set.insert(*other);
-            [inside.get(*other), own.get(*other)].into_iter().flatten().for_each(|more| set.extend(more));
+            [members.get(*other), ended.get(*other)]
+                .into_iter()
+                .flatten()
+                .for_each(|more| set.union_with(more));
         }
-        if let Some(slot) = own.get_mut(*number) {
+        if let Some(slot) = ended.get_mut(*number) {
             *slot = set;
         }
     }
+    // A group precedes its members in the file, so its own set is complete here.
     for (number, step) in steps.iter().enumerate() {
-        let above = step.parent.and_then(|parent| own.get(parent)).cloned().unwrap_or_default();
-        if let Some(set) = own.get_mut(number) {
-            set.extend(&above);
+        let of_group = step.parent.and_then(|parent| ended.get(parent)).cloned();
+        if let (Some(set), Some(of_group)) = (ended.get_mut(number), of_group) {
+            set.union_with(&of_group);
         }
     }
-    own
+    ended
 }
 
-/// For each step, the steps inside it, at any depth.
-fn inside(steps: &[StepDraft]) -> Vec<Set> {
-    let mut inside: Vec<Set> = vec![Set::default(); steps.len()];
+/// Returns, for each step, its members and theirs, at any depth.
+fn members(steps: &[StepDraft]) -> Vec<FixedBitSet> {
+    let mut members = vec![FixedBitSet::with_capacity(steps.len()); steps.len()];
     for (number, step) in steps.iter().enumerate().rev() {
         let Some(parent) = step.parent else { continue };
-        let mut below = inside.get(number).cloned().unwrap_or_default();
+        let mut below = members.get(number).cloned().unwrap_or_default();
+        below.grow(steps.len());
         below.insert(number);
-        if let Some(set) = inside.get_mut(parent) {
-            set.extend(&below);
+        if let Some(set) = members.get_mut(parent) {
+            set.union_with(&below);
         }
     }
-    inside
+    members
 }

@@ -1,27 +1,27 @@
-//! What a run is given: checked against what the workflow declares, with defaults filled in.
+//! Checks the inputs of a run against their declarations, and fills in defaults.
 
 use std::fmt;
 
 use longshore_proto::SecretName;
 use serde_json::{Map, Value};
 
-use crate::given::{UnreadJson, read_json, read_untyped};
+use crate::json_input::{JsonInputError, parse_json, parse_untyped};
 use crate::plan::{InputSpec, InputType, ItemSpec, Plan};
 use crate::suggest::{did_you_mean, listed};
 
-/// How much of a value that does not fit is shown.
+/// Number of characters of a refused value that an error shows.
 const EXCERPT_CHARS: usize = 60;
 
-/// Problems that are described; the others are counted. A request may give tens of thousands of unknown names, and describing
-/// one compares it with the declared names.
-const MOST_PROBLEMS: usize = 20;
+/// Number of problems that are described; the others are counted. A request may contain tens of thousands of unknown names,
+/// and the description of each compares it with the declared names.
+const DESCRIBED_LIMIT: usize = 20;
 
 impl InputType {
-    /// Every type.
+    /// All types.
     pub const ALL: [Self; 6] =
         [Self::String, Self::Number, Self::Integer, Self::Boolean, Self::Array, Self::Object];
 
-    /// The name in a workflow.
+    /// Returns the name in a workflow.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::String => "string",
@@ -33,8 +33,8 @@ impl InputType {
         }
     }
 
-    /// Whether a value is of this type. An integer fits into 64 bits and is written without a point: `2.0` would be
-    /// another type in every expression.
+    /// Returns true if a value is of this type. An integer fits into 64 bits and has no decimal point: `2.0` has another type
+    /// in expressions.
     pub fn accepts(self, value: &Value) -> bool {
         match self {
             Self::String => value.is_string(),
@@ -47,45 +47,45 @@ impl InputType {
     }
 }
 
-/// One reason why inputs are not accepted.
+/// A reason why inputs are refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InputProblem {
-    /// A required input is not there.
+    /// A required input is missing.
     #[error("input `{name}` is required{}", about.as_ref().map(|about| format!(": {about}")).unwrap_or_default())]
     Missing {
         /// The input.
         name: String,
-        /// What it is for.
+        /// Description from the declaration.
         about: Option<String>,
     },
-    /// There is no such input.
+    /// The workflow declares no such input.
     #[error("there is no input `{name}`; {help}")]
     Unknown {
-        /// What was given.
+        /// Name in the request.
         name: String,
-        /// The closest one, or the list of them.
+        /// The most similar name, or the list of declared names.
         help: String,
     },
-    /// The value is of another type.
+    /// The value has the wrong type.
     #[error("input `{name}` wants {wanted}, and this is `{value}`; {help}")]
     WrongType {
-        /// The input, or an item of it: `regions[3]`.
+        /// The input or an item of it, such as `regions[3]`.
         name: String,
-        /// The type it wants.
+        /// Declared type.
         wanted: &'static str,
-        /// An excerpt of what was given.
+        /// Beginning of the value.
         value: String,
-        /// How to write it.
+        /// Description of the right form.
         help: String,
     },
-    /// A number has more digits than a number holds, so that another one would be passed on.
+    /// A number has more digits than a 64-bit number can hold, so it would change.
     #[error("input `{name}` is given the number {digits}, whose last digits would be lost; {help}")]
     LostDigits {
         /// The input.
         name: String,
-        /// The number as it was given.
+        /// The number in the request.
         digits: String,
-        /// How to write it.
+        /// Description of the right form.
         help: &'static str,
     },
     /// A key occurs twice in one map of the value.
@@ -93,11 +93,10 @@ pub enum InputProblem {
     RepeatedKey {
         /// The input.
         name: String,
-        /// The key, and its place in the value.
+        /// The key and its position in the value.
         why: String,
     },
-    /// A secret input was given something else than the name of a secret. What it was is not repeated: most likely it
-    /// is the secret itself.
+    /// The value of a secret input is not the name of a secret. The error does not repeat it, since it may be the secret.
     #[error(
         "input `{name}` is secret: give the name of a secret of the workers, as in `secret:{}`, never the value itself",
         name.to_ascii_uppercase()
@@ -108,7 +107,7 @@ pub enum InputProblem {
     },
 }
 
-/// Problems with the inputs of a run; at least one. The first 20 are described, the others counted.
+/// The problems with the inputs of a run; at least one. The first 20 are described, the others counted.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct InputProblems {
     described: Vec<InputProblem>,
@@ -121,14 +120,14 @@ impl InputProblems {
         self.described.iter()
     }
 
-    /// Number of problems beyond those that [`InputProblems::iter`] gives.
-    pub const fn more(&self) -> usize {
+    /// Returns the number of problems that [`InputProblems::iter`] omits.
+    pub const fn omitted(&self) -> usize {
         self.more
     }
 
-    /// Describes a problem, or counts it where enough are described.
+    /// Adds a problem. Only the first ones are described, the others counted.
     fn add(&mut self, describe: impl FnOnce() -> InputProblem) {
-        if self.described.len() < MOST_PROBLEMS {
+        if self.described.len() < DESCRIBED_LIMIT {
             self.described.push(describe());
         } else {
             self.more += 1;
@@ -151,20 +150,20 @@ impl fmt::Display for InputProblems {
 impl std::error::Error for InputProblems {}
 
 impl Plan {
-    /// The inputs of a run as an object, with defaults filled in.
+    /// Checks the inputs of a run and returns them as an object, with defaults filled in.
     ///
     /// # Errors
     ///
-    /// The problems: inputs that are missing, unknown, or of another type. Of a list, the first item that does not fit
-    /// speaks for the rest. The work grows with the inputs alone, not with the number of problems.
+    /// The inputs that are missing, unknown, or of the wrong type. Of a list, only the first item of the wrong type is
+    /// reported. The cost is linear in the size of the inputs, independent of the number of problems.
     pub fn accept_inputs(&self, mut given: Map<String, Value>) -> Result<Value, InputProblems> {
         let mut problems = InputProblems::default();
         let mut accepted = Map::new();
         for spec in &self.inputs {
             match given.remove(&spec.name) {
-                Some(value) => match spec.unfit(&value) {
+                Some(value) => match spec.mismatch(&value) {
                     None => drop(accepted.insert(spec.name.clone(), value)),
-                    Some(unfit) => problems.add(|| spec.describe(&unfit)),
+                    Some(mismatch) => problems.add(|| spec.describe(&mismatch)),
                 },
                 None => match &spec.default {
                     Some(default) => drop(accepted.insert(spec.name.clone(), default.clone())),
@@ -180,8 +179,8 @@ impl Plan {
         if problems.described.is_empty() { Ok(Value::Object(accepted)) } else { Err(problems) }
     }
 
-    /// The secrets that the inputs of a run name, each with its input. Defaults count where nothing is given.
-    pub fn secrets_named<'a>(
+    /// Returns the secret inputs of a run with the names of their secrets. Defaults apply to inputs that are not given.
+    pub fn named_secrets<'a>(
         &'a self,
         given: &'a Map<String, Value>,
     ) -> impl Iterator<Item = (&'a str, SecretName)> {
@@ -200,25 +199,25 @@ impl Plan {
 }
 
 impl InputSpec {
-    /// A value given as text, as in `-i name=value`, read by the declared type: lists and maps as JSON, and without
-    /// a type as [`read_untyped`] does. Whether it fits is for [`Plan::accept_inputs`] to say.
+    /// Parses a value from the command line, as in `-i name=value`, by the declared type: lists and maps as JSON, and without
+    /// a type as [`parse_untyped`] does. Does not check the type, which [`Plan::accept_inputs`] does.
     ///
     /// # Errors
     ///
-    /// When a whole number has more digits than 64 bits hold, and when a key occurs twice in one map.
-    pub fn read_text(&self, text: &str) -> Result<Value, InputProblem> {
+    /// If a whole number does not fit 64 bits, and if a key occurs twice in one map.
+    pub fn parse_text(&self, text: &str) -> Result<Value, InputProblem> {
         let read = match self.kind {
             Some(InputType::String) => return Ok(Value::from(text)),
-            None => read_untyped(text),
-            Some(_) => read_json(text.trim()),
+            None => parse_untyped(text),
+            Some(_) => parse_json(text.trim()),
         };
         match read {
             Ok(value) => Ok(value),
-            Err(UnreadJson::LostDigits(digits)) => Err(self.lost_digits(digits)),
-            Err(UnreadJson::RepeatedKey(error)) => {
+            Err(JsonInputError::LostDigits(digits)) => Err(self.lost_digits(digits)),
+            Err(JsonInputError::RepeatedKey(error)) => {
                 Err(InputProblem::RepeatedKey { name: self.name.clone(), why: error.to_string() })
             }
-            Err(UnreadJson::Invalid(_)) => Ok(Value::from(text)),
+            Err(JsonInputError::Invalid(_)) => Ok(Value::from(text)),
         }
     }
 
@@ -232,27 +231,27 @@ impl InputSpec {
         InputProblem::LostDigits { name: self.name.clone(), digits, help }
     }
 
-    /// The first part of a value that does not fit.
-    pub(crate) fn misfit<'v>(&self, value: &'v Value) -> Option<Misfit<'v>> {
-        misfit(self.kind, self.items.as_ref(), value)
+    /// Returns the first part of a value that has the wrong type.
+    pub(crate) fn type_mismatch<'v>(&self, value: &'v Value) -> Option<TypeMismatch<'v>> {
+        type_mismatch(self.kind, self.items.as_ref(), value)
     }
 
-    fn unfit<'v>(&self, value: &'v Value) -> Option<Unfit<'v>> {
+    fn mismatch<'v>(&self, value: &'v Value) -> Option<InputMismatch<'v>> {
         if self.secret && secret_name(value).is_none() {
-            return Some(Unfit::Secret);
+            return Some(InputMismatch::Secret);
         }
-        self.misfit(value).map(Unfit::Type)
+        self.type_mismatch(value).map(InputMismatch::Type)
     }
 
-    fn describe(&self, unfit: &Unfit<'_>) -> InputProblem {
-        match unfit {
-            Unfit::Secret => InputProblem::NotASecretName { name: self.name.clone() },
-            Unfit::Type(misfit) => self.wrong_type(misfit),
+    fn describe(&self, mismatch: &InputMismatch<'_>) -> InputProblem {
+        match mismatch {
+            InputMismatch::Secret => InputProblem::NotASecretName { name: self.name.clone() },
+            InputMismatch::Type(mismatch) => self.wrong_type(mismatch),
         }
     }
 
-    fn wrong_type(&self, misfit: &Misfit<'_>) -> InputProblem {
-        let (wanted, help) = match misfit.wanted {
+    fn wrong_type(&self, mismatch: &TypeMismatch<'_>) -> InputProblem {
+        let (wanted, help) = match mismatch.wanted {
             InputType::String => ("text", "put quotes round it"),
             InputType::Number => ("a number", "as in 2.5"),
             InputType::Integer => ("a whole number of at most 64 bits", "as in 42, without a point"),
@@ -260,73 +259,77 @@ impl InputSpec {
             InputType::Array => ("a list", "as JSON: `[\"a\", \"b\"]`"),
             InputType::Object => ("a map", "as JSON: `{\"key\": \"value\"}`"),
         };
-        let is_absent = misfit.found.is_null() && !(self.required && misfit.inwards.is_empty());
-        let help = match number_behind_zeros(misfit) {
+        let is_absent = mismatch.found.is_null() && !(self.required && mismatch.inwards.is_empty());
+        let help = match number_with_leading_zeros(mismatch) {
             _ if is_absent => "leave it out".to_owned(),
             Some(number) => format!("write `{number}`: a number begins with no zero"),
             None => help.to_owned(),
         };
-        let value = misfit.found.to_string().chars().take(EXCERPT_CHARS).collect();
-        InputProblem::WrongType { name: format!("{}{}", self.name, misfit.place()), wanted, value, help }
+        let value = mismatch.found.to_string().chars().take(EXCERPT_CHARS).collect();
+        InputProblem::WrongType { name: format!("{}{}", self.name, mismatch.place()), wanted, value, help }
     }
 }
 
-/// The number that a text such as `007` means where a number is wanted.
-fn number_behind_zeros(misfit: &Misfit<'_>) -> Option<String> {
-    let text = misfit.found.as_str().filter(|text| text.len() <= EXCERPT_CHARS)?.trim();
+/// Returns the number that is meant by a text such as `007` where a number is required.
+fn number_with_leading_zeros(mismatch: &TypeMismatch<'_>) -> Option<String> {
+    let text = mismatch.found.as_str().filter(|text| text.len() <= EXCERPT_CHARS)?.trim();
     let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
-    let behind = digits.trim_start_matches('0');
-    let begins = behind.starts_with(|c: char| c.is_ascii_digit());
-    let number = if begins { format!("{sign}{behind}") } else { format!("{sign}0{behind}") };
+    let significant = digits.trim_start_matches('0');
+    let has_digit = significant.starts_with(|c: char| c.is_ascii_digit());
+    let number = if has_digit { format!("{sign}{significant}") } else { format!("{sign}0{significant}") };
     let value = Value::Number(number.parse().ok()?);
-    let is_number = matches!(misfit.wanted, InputType::Integer | InputType::Number);
-    (is_number && digits.starts_with('0') && misfit.wanted.accepts(&value)).then_some(number)
+    let is_number = matches!(mismatch.wanted, InputType::Integer | InputType::Number);
+    (is_number && digits.starts_with('0') && mismatch.wanted.accepts(&value)).then_some(number)
 }
 
-/// The secret that the value of a secret input names.
+/// Returns the name of the secret in the value of a secret input.
 pub(crate) fn secret_name(value: &Value) -> Option<SecretName> {
-    value.as_str().and_then(SecretName::referred_to)
+    value.as_str().and_then(SecretName::from_reference)
 }
 
-/// Why a value is not accepted.
-enum Unfit<'v> {
-    /// It is no name of a secret, and the input is secret.
+/// The reason why a value is refused.
+enum InputMismatch<'v> {
+    /// The input is secret, and the value does not name a secret.
     Secret,
-    /// It is of another type.
-    Type(Misfit<'v>),
+    /// The value, or an item of it, has the wrong type.
+    Type(TypeMismatch<'v>),
 }
 
-/// A value that is not of the type it should have.
+/// A value, or an item of it, with the wrong type.
 #[derive(Debug)]
-pub(crate) struct Misfit<'v> {
-    /// The way to it from the input: the numbers of the items, counted from 0, the innermost first.
+pub(crate) struct TypeMismatch<'v> {
+    /// Indices of the items that lead from the input to the value, the innermost first.
     inwards: Vec<usize>,
-    /// The type it should have.
+    /// Declared type.
     pub(crate) wanted: InputType,
-    /// What it is.
+    /// The value.
     found: &'v Value,
 }
 
-impl Misfit<'_> {
-    /// The numbers of the items on the way to it, the outermost first; none for the input itself.
+impl TypeMismatch<'_> {
+    /// Returns the indices of the items that lead from the input to the value, the outermost first.
     pub(crate) fn path(&self) -> impl Iterator<Item = usize> {
         self.inwards.iter().rev().copied()
     }
 
-    /// The same as an expression would say it: `[3][0]`.
+    /// Returns the path as part of an expression, such as `[3][0]`.
     pub(crate) fn place(&self) -> String {
         self.path().map(|number| format!("[{number}]")).collect()
     }
 }
 
-fn misfit<'v>(kind: Option<InputType>, items: Option<&ItemSpec>, value: &'v Value) -> Option<Misfit<'v>> {
+fn type_mismatch<'v>(
+    kind: Option<InputType>,
+    items: Option<&ItemSpec>,
+    value: &'v Value,
+) -> Option<TypeMismatch<'v>> {
     if let Some(wanted) = kind.filter(|kind| !kind.accepts(value)) {
-        return Some(Misfit { inwards: Vec::new(), wanted, found: value });
+        return Some(TypeMismatch { inwards: Vec::new(), wanted, found: value });
     }
     let item = items?;
     value.as_array()?.iter().enumerate().find_map(|(number, value)| {
-        let mut misfit = misfit(item.kind, item.items.as_deref(), value)?;
-        misfit.inwards.push(number);
-        Some(misfit)
+        let mut mismatch = type_mismatch(item.kind, item.items.as_deref(), value)?;
+        mismatch.inwards.push(number);
+        Some(mismatch)
     })
 }

@@ -1,21 +1,20 @@
-//! The language: text in, and out come either all its problems or a [`Plan`].
+//! The workflow language: compiles a text to a [`Plan`], or reports all its problems.
 //!
-//! No I/O, no clock, no randomness: the same text gives the same plan on any machine, which is what lets a run be
-//! pinned to the hash of its workflow's text.
+//! The compiler has no I/O, clock or randomness: the same text gives the same plan on any machine. So the digest of the
+//! text identifies the plan of a run.
 //!
 //! ```text
-//! text ─ document ─► tree ─ shape ─► draft ─ graph, check, declared ─► assemble ─► Plan
-//!            │                 │                  │
-//!            └─────────────────┴──── problems ────┴─────────────────► Diagnostics
+//! text ─ document ─► tree ─ schema ─► draft ─ graph, check, type_check ─► assemble ─► Plan
+//!            │                  │                  │
+//!            └──────────────────┴──── problems ────┴────────────────────► Diagnostics
 //! ```
 //!
-//! [`compile`] goes this way; expressions (`expr`) and templates are compiled on it and evaluated later, against
-//! whatever implements [`Scope`]. What shows only beside the servers comes in as [`Finding`]s and goes out as diagnostics.
+//! [`compile`] runs these passes. Expressions (`expr`) and templates are compiled on the way, and evaluated later against a
+//! [`Scope`]. Callers that know the MCP servers add [`CallFinding`]s, which become diagnostics too.
 
 mod assemble;
 mod check;
 mod codes;
-mod declared;
 mod diagnostics;
 mod digits;
 mod document;
@@ -23,23 +22,24 @@ mod draft;
 mod duration;
 mod expr;
 mod finding;
-mod given;
 mod graph;
 mod inputs;
+mod json_input;
 mod plan;
-mod shape;
+mod schema;
 mod source;
 mod suggest;
 mod template;
+mod type_check;
 
 pub use assemble::DEFAULT_CALL_TIMEOUT;
 pub use codes::{codes, explain};
 pub use diagnostics::{Diagnostics, Problem};
-pub use digits::lost_digits;
-pub use expr::{EvalError, Expr, Reads, Scope, StepField, WorkBudget};
-pub use finding::{CallMistake, Finding, WrittenCall, written_calls};
-pub use given::{RewrittenNumber, UnreadJson, read_json, read_untyped};
+pub use digits::find_lossy_integer;
+pub use expr::{EvalError, Expr, ReadSet, Scope, StepField, WorkBudget};
+pub use finding::{CallFinding, CallMistake, WrittenCall, written_calls};
 pub use inputs::{InputProblem, InputProblems};
+pub use json_input::{JsonInputError, RewrittenNumber, parse_json, parse_untyped};
 pub use plan::{
     CallStep, Condition, InputSpec, InputType, ItemSpec, Plan, RETRYABLE, Step, StepIndex, StepKind,
 };
@@ -49,9 +49,9 @@ use codes::Code;
 use diagnostics::{Diagnostic, Report};
 use longshore_proto::Digest;
 use serde_json::{Map, Value};
-use source::{Source, Span, TEXT_LIMIT_BYTES};
+use source::{SourceText, Span, TEXT_LIMIT_BYTES};
 
-/// Checks and compiles a workflow, written in YAML or JSON.
+/// Compiles a workflow in YAML or JSON.
 ///
 /// # Errors
 ///
@@ -60,8 +60,8 @@ pub fn compile(text: &str) -> Result<Plan, Diagnostics> {
     compile_and_warn(text).map(|(plan, _)| plan)
 }
 
-/// Checks and compiles a workflow as [`compile`] does. The diagnostics beside the plan are warnings: what is allowed and
-/// probably not meant. There may be none.
+/// Compiles a workflow as [`compile`] does, and returns the warnings beside the plan: parts that are allowed and probably
+/// not intended.
 ///
 /// # Errors
 ///
@@ -72,10 +72,10 @@ pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> 
         let message = format!("the text is {} bytes long; the limit is 1 MiB", text.len());
         let help = "pass large data as an input, or let a tool fetch it";
         report.add(Diagnostic::new(Code::TooLarge, Span::default(), message).help(help));
-        return Err(report.finish(&Source::new("")));
+        return Err(report.finish(&SourceText::new("")));
     }
-    let source = Source::new(text);
-    let plan = checked(&source, &mut report);
+    let source = SourceText::new(text);
+    let plan = plan(&source, &mut report);
     match plan {
         Some(plan) if report.is_empty() => Ok((plan, report.finish(&source))),
         _ => {
@@ -91,17 +91,17 @@ pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> 
     }
 }
 
-/// Help for a text that is no map of inputs.
+/// Help for a text that is not a map of inputs.
 const ONE_INPUT_A_LINE: &str = "write one input a line, as in `name: value`";
 
-/// Reads inputs that are written in YAML: a map by the names of inputs. The diagnostics beside it are warnings.
+/// Parses inputs in YAML: a map by the names of the inputs. The diagnostics beside it are warnings.
 ///
 /// # Errors
 ///
-/// All problems of the text, warnings included, with their places. A whole number of more than 64 bits is one: as an input it
-/// is refused in every form.
-pub fn read_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diagnostics> {
-    let (source, mut report) = (Source::new(text), Report::default());
+/// All problems of the text, warnings included, with their positions. A whole number of more than 64 bits is a problem, as in
+/// every form of inputs.
+pub fn parse_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diagnostics> {
+    let (source, mut report) = (SourceText::new(text), Report::default());
     let root = document::read(&source, ONE_INPUT_A_LINE, &mut report);
     if let Some(root) = &root {
         document::refuse_lost_digits(root, &source, &mut report);
@@ -119,16 +119,16 @@ pub fn read_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diag
     Err(report.finish(&source))
 }
 
-/// The plan, if nothing was refused; what was is in the report.
-fn checked(source: &Source<'_>, report: &mut Report) -> Option<Plan> {
+/// Runs the passes of the compiler. Returns `None` if a part of the text was refused, which the report explains.
+fn plan(source: &SourceText<'_>, report: &mut Report) -> Option<Plan> {
     let root = document::read(source, document::FIRST_LINE, report)?;
-    let draft = shape::shape(&root, source, report)?;
-    let graph = graph::Graph::new(&draft, report);
+    let draft = schema::read(&root, source, report)?;
+    let graph = graph::StepGraph::new(&draft, report);
     check::check(&draft, &graph, report);
     if !report.is_empty() {
         return None;
     }
-    // Of a file with errors, too little is certain.
-    declared::check(&draft, report);
+    // Types are not checked in a file with errors: the draft lacks the refused parts.
+    type_check::check(&draft, report);
     assemble::assemble(draft, graph, Digest::of(source.text().as_bytes()))
 }

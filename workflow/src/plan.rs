@@ -1,84 +1,85 @@
-//! A workflow that has been checked and compiled. Nothing in it can fail to parse.
+//! Plans: workflows that have been checked and compiled. No part of a plan needs parsing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use longshore_proto::{
-    Digest, FaultClass, OnToolError, RetryPolicy, Safety, ServerName, StepPath, ToolName, WorkflowName,
+    Digest, FaultClass, OnToolError, RepeatSafety, RetryPolicy, ServerName, StepPath, ToolName, WorkflowName,
     WorkflowRef,
 };
 use serde_json::Value;
 
 use crate::{Expr, Template};
 
-/// A checked workflow.
+/// A compiled workflow.
 #[derive(Debug)]
 pub struct Plan {
-    /// What it calls itself.
+    /// Name of the workflow.
     pub name: WorkflowName,
-    /// The address of its text.
+    /// Digest of its text.
     pub digest: Digest,
-    /// What it is for, in its author's words.
+    /// Description by its author.
     pub description: Option<String>,
-    /// Words to find it by.
+    /// Labels, for filters of lists.
     pub labels: BTreeMap<String, String>,
-    /// What it takes, in the order of the file.
+    /// Declared inputs, in the order of the file.
     pub inputs: Vec<InputSpec>,
-    /// The deadline of a whole run.
+    /// Time limit of a run.
     pub timeout: Option<Duration>,
-    /// Its steps, in the order of the file; members of a group stand right behind it.
+    /// Steps, in the order of the file. The members of a group directly follow it.
     pub steps: Vec<Step>,
-    /// What a succeeded run gives, in the order of the file.
+    /// Outputs of a succeeded run, in the order of the file.
     pub outputs: Vec<(String, Template)>,
 }
 
-/// The place of a step in [`Plan::steps`].
+/// The index of a step in [`Plan::steps`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct StepIndex(pub usize);
 
-/// One node of the plan.
+/// A step of a plan.
 #[derive(Debug)]
 pub struct Step {
-    /// Its id, or `#n` with its number in the file, counted from 1 over all steps, when it has none.
+    /// Id of the step. If it has none, `#n` with its number in the file, counted from 1 over all steps.
     pub path: StepPath,
-    /// What people may read instead.
+    /// Name for display.
     pub name: Option<String>,
-    /// The group it belongs to.
+    /// Group that the step is a member of.
     pub parent: Option<StepIndex>,
-    /// The steps that must have ended before it begins. For a member of a group: those within the group; the group
-    /// itself begins first in any case.
+    /// Steps that have to end before this step begins. For a member of a group, other members of the group; the group
+    /// begins before its members in any case.
     pub after: Vec<StepIndex>,
-    /// Whether it runs at all.
+    /// Condition under which the step runs.
     pub condition: Condition,
-    /// What it does.
+    /// Kind of the step.
     pub kind: StepKind,
-    /// Whether the run goes on when it fails.
+    /// True if a failure of the step does not fail the run.
     pub continue_on_error: bool,
 }
 
-/// When a step runs, once everything it waits for has ended.
+/// The condition of a step, evaluated when all steps that it waits for have ended.
 #[derive(Debug)]
 pub enum Condition {
-    /// No `if`: when nothing has failed and nobody has cancelled the run.
+    /// The step has no `if`: it runs unless a step has failed or the run was cancelled.
     Success,
-    /// An `if` that does not mention the state of the run: the same, and the expression must be true.
+    /// The step has an `if` that does not refer to the status of the run: as [`Condition::Success`], and the expression
+    /// must be true.
     SuccessAnd(Expr),
-    /// An `if` that mentions `success()`, `failure()`, `always()` or `cancelled()`: the expression alone decides.
-    Own(Expr),
+    /// The step has an `if` with `success()`, `failure()`, `always()` or `cancelled()`: the expression alone decides.
+    Explicit(Expr),
 }
 
-/// What a step does.
+/// The kind of a step.
 #[derive(Debug)]
 pub enum StepKind {
     /// Calls a tool.
     Call(Box<CallStep>),
     /// Computes values for later steps.
     Set(Template),
-    /// Starts its members together, and ends when all of them have.
+    /// Starts its members at the same time, and ends when all of them have ended.
     Parallel {
-        /// The members, in the order of the file.
+        /// Members, in the order of the file.
         members: Vec<StepIndex>,
-        /// The deadline of the whole group.
+        /// Time limit of the group.
         timeout: Option<Duration>,
     },
 }
@@ -86,35 +87,35 @@ pub enum StepKind {
 /// A call of a tool.
 #[derive(Debug)]
 pub struct CallStep {
-    /// The server, by its name in the worker's configuration.
+    /// Name of the server in the worker's configuration.
     pub server: ServerName,
-    /// The tool.
+    /// Name of the tool.
     pub tool: ToolName,
-    /// The arguments, which render to an object. Secrets have their places in here and nowhere else.
+    /// Arguments, which render to an object. The only template into which workers insert secrets.
     pub with: Template,
-    /// The time that each attempt may go on without an answer and without progress.
+    /// Time limit of an attempt without an answer and without progress.
     pub timeout: Duration,
-    /// The time that each attempt may take, whatever progress it reports. At least `timeout`.
+    /// Time limit of an attempt, independent of progress. At least `timeout`.
     pub max_timeout: Duration,
-    /// When to try again.
+    /// Retry policy of the step.
     pub retry: RetryPolicy,
-    /// Whether the call may be repeated when nobody knows if it happened: the step has its own `retry` that allows
-    /// more than one attempt, or its own `idempotency-key`.
-    pub safety: Safety,
-    /// The step's own key; without one it is derived from run and step.
+    /// Safety of repeating the call. It is safe if the step itself has an `idempotency-key`, or a `retry` of more than one
+    /// attempt.
+    pub safety: RepeatSafety,
+    /// Idempotency key of the step. `None` if it is derived from run and step.
     pub idempotency_key: Option<Template>,
-    /// What `isError: true` means.
+    /// Treatment of a result with `isError: true`.
     pub on_tool_error: OnToolError,
-    /// Whether any expression of the plan reads the step's `content`.
+    /// True if an expression of the plan reads the step's `content`.
     pub keep_content: bool,
 }
 
-/// What an input must be.
+/// The type of an input.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum InputType {
     /// Text.
     String,
-    /// Any number.
+    /// A number.
     Number,
     /// A whole number.
     Integer,
@@ -126,52 +127,52 @@ pub enum InputType {
     Object,
 }
 
-/// What each item of a list must be.
+/// The declared type of the items of a list.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ItemSpec {
-    /// What it must be; anything, if not said.
+    /// Type of an item. `None` allows all.
     pub kind: Option<InputType>,
-    /// What the items of an item that is a list must be.
+    /// Type of the items of an item that is a list itself. `None` allows all.
     pub items: Option<Box<Self>>,
 }
 
-/// One input of a workflow.
+/// The declaration of an input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputSpec {
-    /// Its name.
+    /// Name of the input.
     pub name: String,
-    /// What it must be; anything, if not said.
+    /// Type of the input. `None` allows all.
     pub kind: Option<InputType>,
-    /// What the items of a list must be; anything, if not said.
+    /// Type of the items of a list. `None` allows all.
     pub items: Option<ItemSpec>,
-    /// Whether a submit must bring it.
+    /// True if a submit has to contain the input.
     pub required: bool,
-    /// What it is when a submit does not bring it.
+    /// Value of the input if a submit does not contain it.
     pub default: Option<Value>,
-    /// What it is for.
+    /// Description of the input.
     pub description: Option<String>,
-    /// Whether it names a secret of the workers, whose value is put in right before a call.
+    /// True if the value names a secret of the workers, which is inserted right before a call.
     pub secret: bool,
 }
 
 impl Plan {
-    /// Name and content together: what a run is pinned to.
+    /// Returns the name and the digest of the workflow.
     pub fn reference(&self) -> WorkflowRef {
         WorkflowRef { name: self.name.clone(), digest: self.digest }
     }
 
-    /// Whether there is an input of this name, and it is secret.
+    /// Returns true if there is a secret input of this name.
     pub fn is_secret(&self, input: &str) -> bool {
         self.inputs.iter().any(|spec| spec.secret && spec.name == input)
     }
 
-    /// The step at an index.
+    /// Returns the step at an index.
     pub fn step(&self, index: StepIndex) -> Option<&Step> {
         self.steps.get(index.0)
     }
 }
 
-/// Which fault classes a workflow may name in `retry.errors`, besides `any`.
+/// The fault classes that a workflow may name in `retry.errors`. The word `any` means all of them.
 pub const RETRYABLE: [FaultClass; 5] = [
     FaultClass::Timeout,
     FaultClass::Unavailable,

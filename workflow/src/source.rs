@@ -1,18 +1,25 @@
-//! The text of a workflow, and places in it.
+//! The text of a workflow, and positions in it.
 //!
-//! A place is a [`Span`] of bytes everywhere inside this crate; [`Source`] turns it into the line and column that
-//! people read. It knows nothing of what the text means.
+//! Within this crate a position is a [`Span`] of bytes. [`SourceText`] converts it to line and column.
 
 use std::ops::Range;
 
-/// The largest text of a workflow. A broker's payload limit is 1 MiB by default (NATS `max_payload`), and a workflow
-/// must fit into one message.
+/// The largest text of a workflow, in bytes. A workflow must fit into one message, and the default payload limit of NATS
+/// (`max_payload`) is 1 MiB.
 pub(crate) const TEXT_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// The longest excerpt: a few lines of a wide terminal, and little enough to be drawn fifty times.
+/// The longest excerpt, in bytes: a few lines of a wide terminal. Up to 50 excerpts are rendered.
 const LINE_LIMIT_BYTES: usize = 800;
 
-/// Bytes of the text: start, and end past the last one.
+/// The number of characters of a foreign text that a message repeats.
+const SHOWN_CHARS: usize = 80;
+
+/// Shortens a foreign text to what fits into a message.
+pub(crate) fn shorten(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).collect()
+}
+
+/// A range of bytes of the text. The end is exclusive.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Span {
     pub(crate) start: usize,
@@ -24,48 +31,48 @@ impl Span {
         Self { start, end }
     }
 
-    /// The part of this span at `range`, counted from its own start.
-    pub(crate) const fn part(self, range: &Range<usize>) -> Self {
+    /// Returns a part of the span. `range` is relative to its start.
+    pub(crate) const fn subspan(self, range: &Range<usize>) -> Self {
         Self { start: self.start + range.start, end: self.start + range.end }
     }
 }
 
-/// A value with the place it stands at.
+/// A value with its span.
 #[derive(Clone, Debug)]
-pub(crate) struct Placed<T> {
+pub(crate) struct Spanned<T> {
     pub(crate) value: T,
     pub(crate) span: Span,
 }
 
-/// Line, column and length as people count them: from 1, in characters.
+/// Line, column and length of a span, for display: counted from 1, in characters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct TextPosition {
     pub(crate) line: usize,
     pub(crate) column: usize,
     pub(crate) length: usize,
 }
 
-/// A few lines of the text.
+/// The lines around a span, for display.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Excerpt<'t> {
     pub(crate) text: &'t str,
-    /// The number of the first of these lines, from 1.
+    /// Number of the first of these lines, starting at 1.
     pub(crate) line: usize,
-    /// The span in question, in bytes of the excerpt.
+    /// Span relative to the excerpt.
     pub(crate) span: Span,
-    /// Whether it is only a part of a line.
+    /// True if the excerpt is a part of one line.
     pub(crate) is_cut: bool,
 }
 
 /// The text with an index of its lines.
 #[derive(Debug)]
-pub(crate) struct Source<'t> {
+pub(crate) struct SourceText<'t> {
     text: &'t str,
-    /// The first byte of each line.
+    /// Offset of the first byte of each line.
     lines: Vec<usize>,
 }
 
-impl<'t> Source<'t> {
+impl<'t> SourceText<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { text, lines }
@@ -75,28 +82,32 @@ impl<'t> Source<'t> {
         self.text
     }
 
-    /// The text at a span; empty if the span lies outside or cuts a character.
+    /// Returns the text of a span. Empty if the span is outside of the text or splits a character.
     pub(crate) fn slice(&self, span: Span) -> &'t str {
         self.text.get(span.start..span.end).unwrap_or_default()
     }
 
-    /// Line, column and length of a span.
-    pub(crate) fn place(&self, span: Span) -> Place {
+    /// Returns line, column and length of a span.
+    pub(crate) fn position(&self, span: Span) -> TextPosition {
         let span = self.whole_characters(span);
         let line = self.line_of(span.start);
         let from = self.line_start(line);
         let count = |span| self.slice(span).chars().count();
-        Place { line: line + 1, column: count(Span::new(from, span.start)) + 1, length: count(span).max(1) }
+        TextPosition {
+            line: line + 1,
+            column: count(Span::new(from, span.start)) + 1,
+            length: count(span).max(1),
+        }
     }
 
-    /// The span up to the end of its first line: what can be underlined.
+    /// Cuts a span at the end of its first line, so that it can be underlined.
     pub(crate) fn first_line(&self, span: Span) -> Span {
         let text = self.slice(span);
         let line = text.split('\n').next().unwrap_or_default().trim_end();
         Span::new(span.start, span.start + line.len())
     }
 
-    /// The line a byte stands in, counted from 0, without its end.
+    /// Returns the start of the line that contains a byte, and the line without its end.
     pub(crate) fn line_at(&self, byte: usize) -> (usize, &'t str) {
         let line = self.line_of(byte);
         let start = self.line_start(line);
@@ -104,9 +115,9 @@ impl<'t> Source<'t> {
         (start, self.text.get(start..end).unwrap_or_default())
     }
 
-    /// The line a span begins in, and the one before it.
+    /// Returns the line in which a span begins, and the line before it.
     ///
-    /// Of a line that is very long, as in JSON without line breaks, only the part around the span is given.
+    /// Of a very long line, as in JSON without line breaks, only the part around the span is returned.
     pub(crate) fn excerpt(&self, span: Span) -> Excerpt<'t> {
         let span = self.whole_characters(span);
         let line = self.line_of(span.start);
@@ -128,7 +139,7 @@ impl<'t> Source<'t> {
         Excerpt { text: self.text.get(from..to).unwrap_or_default(), line: line + 1, span, is_cut }
     }
 
-    /// The span, widened to characters and kept inside the text: whatever found it may have counted bytes.
+    /// Widens a span to whole characters and limits it to the text. Parsers may report positions within a character.
     fn whole_characters(&self, span: Span) -> Span {
         let start = self.text.floor_char_boundary(span.start);
         Span::new(start, self.text.ceil_char_boundary(span.end).max(start))
@@ -148,10 +159,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_count_characters_from_one() {
-        let source = Source::new("ä: 1\nbö: xyz\n");
+    fn positions_count_characters_from_one() {
+        let source = SourceText::new("ä: 1\nbö: xyz\n");
         let at = source.text().find("xyz").expect("it is there");
-        let place = source.place(Span::new(at, at + 3));
+        let place = source.position(Span::new(at, at + 3));
         assert_eq!((place.line, place.column, place.length), (2, 5, 3));
         let excerpt =
             Excerpt { text: "ä: 1\nbö: xyz", line: 1, span: Span::new(at, at + 3), is_cut: false };
@@ -159,9 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_around_the_place() {
+    fn long_line_is_cut_around_the_span() {
         let text = format!("first\n{}here{}", "ä".repeat(5_000), "ü".repeat(5_000));
-        let source = Source::new(&text);
+        let source = SourceText::new(&text);
         let at = text.find("here").expect("it is there");
         let excerpt = source.excerpt(Span::new(at, at + 4));
         assert!(excerpt.text.len() <= LINE_LIMIT_BYTES, "{}", excerpt.text.len());
@@ -169,15 +180,15 @@ mod tests {
     }
 
     #[test]
-    fn a_place_never_cuts_a_character() {
-        let source = Source::new("aéz");
-        assert_eq!(source.place(Span::new(2, 2)), Place { line: 1, column: 2, length: 1 });
+    fn spans_never_split_a_character() {
+        let source = SourceText::new("aéz");
+        assert_eq!(source.position(Span::new(2, 2)), TextPosition { line: 1, column: 2, length: 1 });
         assert_eq!(source.excerpt(Span::new(2, 99)).span, Span::new(1, 4));
     }
 
     #[test]
-    fn the_end_of_the_text_has_a_place() {
-        let source = Source::new("a: 1\n");
-        assert_eq!(source.place(Span::new(5, 5)), Place { line: 2, column: 1, length: 1 });
+    fn end_of_the_text_has_a_position() {
+        let source = SourceText::new("a: 1\n");
+        assert_eq!(source.position(Span::new(5, 5)), TextPosition { line: 2, column: 1, length: 1 });
     }
 }

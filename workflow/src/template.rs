@@ -1,7 +1,7 @@
-//! A JSON value with expressions in its texts.
+//! Templates: JSON values with expressions in their texts.
 //!
-//! A text that is one expression and nothing else becomes the expression's value, of whatever type; an expression
-//! within other text becomes text. What comes out of an expression is never searched for expressions again.
+//! A text that consists of one expression becomes the value of the expression, of any type. An expression within other text
+//! becomes text. The value of an expression is not searched for further expressions.
 
 mod places;
 
@@ -10,85 +10,87 @@ use std::collections::BTreeSet;
 use longshore_proto::SecretPlace;
 use serde_json::{Map, Value};
 
-use crate::expr::{EvalError, Expr, Reads, Scope, WorkBudget};
-use places::{Places, Segment};
+use crate::expr::{EvalError, Expr, ReadSet, Scope, WorkBudget};
+use places::{PointerSegment, SecretPlaces};
 
-/// The most that a template puts together, as JSON text: what a tool can be expected to take as one argument, and what
-/// keeps values that are made of themselves over and over from filling the memory.
+/// The largest sum of the values of expressions in a template, in bytes of JSON text: as much as a tool can be expected to
+/// accept as arguments. It bounds the memory for values that workflows build from their own values repeatedly.
 const LIMIT_BYTES: usize = 16 * 1024 * 1024;
 
-/// How deep the lists and maps of a rendered value may nest. Readers of JSON commonly stop at 128 levels; this leaves
-/// room for what is put around a value on its way.
+/// The largest nesting depth of a rendered value. JSON parsers commonly accept 128 levels; the difference is for the messages
+/// that contain the value.
 const LIMIT_LEVELS: usize = 120;
 
-/// A value to be rendered.
+/// A compiled template.
 #[derive(Debug)]
 pub struct Template {
-    part: Part,
+    part: TemplateNode,
 }
 
-/// One node of a template.
+/// A node of a template.
 #[derive(Debug)]
-pub(crate) enum Part {
-    /// Nothing to evaluate below here.
+pub(crate) enum TemplateNode {
+    /// A value without expressions.
     Constant(Value),
-    /// An expression alone.
+    /// A text that consists of one expression.
     Whole(Expr),
-    /// Text with expressions in it.
-    Text(Vec<TextPart>),
+    /// A text that contains expressions.
+    Text(Vec<TextFragment>),
     List(Vec<Self>),
     Map(Vec<(String, Self)>),
 }
 
-/// A part of a text.
+/// A part of a text with expressions.
 #[derive(Debug)]
-pub(crate) enum TextPart {
+pub(crate) enum TextFragment {
     Plain(String),
     Expression(Expr),
 }
 
 impl Template {
-    pub(crate) const fn new(part: Part) -> Self {
+    pub(crate) const fn new(part: TemplateNode) -> Self {
         Self { part }
     }
 
-    /// The entries of a map by their keys, in the order of the file, each with its value unless an expression makes it.
-    /// Nothing, if the template is no map.
+    /// Returns the keys of a map in the order of the file, each with its value unless it contains expressions. Empty if the
+    /// template is not a map.
     pub fn entries(&self) -> Vec<(&str, Option<&Value>)> {
         match &self.part {
-            Part::Constant(Value::Object(map)) => {
+            TemplateNode::Constant(Value::Object(map)) => {
                 map.iter().map(|(key, value)| (key.as_str(), Some(value))).collect()
             }
-            Part::Map(entries) => entries.iter().map(|(key, part)| (key.as_str(), part.constant())).collect(),
+            TemplateNode::Map(entries) => {
+                entries.iter().map(|(key, part)| (key.as_str(), part.constant())).collect()
+            }
             _ => Vec::new(),
         }
     }
 
-    /// What its expressions read, all together.
-    pub fn reads(&self) -> Reads {
-        let mut reads = Reads::default();
+    /// Returns the values that all expressions of the template read.
+    pub fn reads(&self) -> ReadSet {
+        let mut reads = ReadSet::default();
         self.part.collect_reads(&mut reads);
         reads
     }
 
-    /// The inputs that stand by themselves in it, alone or within text: the places where a secret input means its value.
-    pub fn lone_inputs(&self) -> BTreeSet<&str> {
+    /// Returns the inputs that are expressions by themselves, as a whole value or within text. In these places a secret input
+    /// means the value of the secret.
+    pub fn standalone_inputs(&self) -> BTreeSet<&str> {
         let mut names = BTreeSet::new();
-        self.part.collect_lone_inputs(&mut names);
+        self.part.collect_standalone_inputs(&mut names);
         names
     }
 
-    /// The value with every expression evaluated, at the cost of `budget`.
+    /// Renders the template. The work is charged to `budget`.
     ///
     /// # Errors
     ///
-    /// The first expression, in the order of the file, that has no value.
+    /// The first expression, in the order of the file, that cannot be evaluated.
     pub fn render(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<Value, EvalError> {
         self.part.render(scope, &mut Rendering::new(&|_| false, budget))
     }
 
-    /// Renders the value as [`Template::render`] does. Returns `None` if it is one expression that gives an optional without a
-    /// value.
+    /// Renders the template. Returns `None` if it is one expression whose value is an empty optional.
     ///
     /// # Errors
     ///
@@ -101,12 +103,12 @@ impl Template {
         self.part.render_optional(scope, &mut Rendering::new(&|_| false, budget))
     }
 
-    /// The same for the arguments of a call, and the places in them that secrets belong into: wherever an input of which
-    /// `is_secret` holds stands by itself. Its name stands there meanwhile.
+    /// Renders the arguments of a call. Returns them with the places of secrets: the inputs for which `is_secret` is true and
+    /// that are expressions by themselves. The arguments contain the references to the secrets.
     ///
     /// # Errors
     ///
-    /// As [`Template::render`], and when such an input does not name a secret, or the places are too many for one call.
+    /// As [`Template::render`]; if the value of such an input does not name a secret; and if the places exceed their limit.
     pub fn render_arguments(
         &self,
         scope: &dyn Scope,
@@ -119,7 +121,7 @@ impl Template {
     }
 }
 
-impl Part {
+impl TemplateNode {
     const fn constant(&self) -> Option<&Value> {
         match self {
             Self::Constant(value) => Some(value),
@@ -127,13 +129,13 @@ impl Part {
         }
     }
 
-    fn collect_reads(&self, reads: &mut Reads) {
+    fn collect_reads(&self, reads: &mut ReadSet) {
         match self {
             Self::Constant(_) => {}
             Self::Whole(expr) => reads.merge(expr.reads()),
             Self::Text(parts) => {
                 for part in parts {
-                    if let TextPart::Expression(expr) = part {
+                    if let TextFragment::Expression(expr) = part {
                         reads.merge(expr.reads());
                     }
                 }
@@ -143,40 +145,40 @@ impl Part {
         }
     }
 
-    fn collect_lone_inputs<'t>(&'t self, names: &mut BTreeSet<&'t str>) {
+    fn collect_standalone_inputs<'t>(&'t self, names: &mut BTreeSet<&'t str>) {
         match self {
             Self::Constant(_) => {}
             Self::Whole(expr) => names.extend(expr.input()),
             Self::Text(parts) => {
                 for part in parts {
-                    if let TextPart::Expression(expr) = part {
+                    if let TextFragment::Expression(expr) = part {
                         names.extend(expr.input());
                     }
                 }
             }
-            Self::List(items) => items.iter().for_each(|item| item.collect_lone_inputs(names)),
-            Self::Map(entries) => entries.iter().for_each(|(_, item)| item.collect_lone_inputs(names)),
+            Self::List(items) => items.iter().for_each(|item| item.collect_standalone_inputs(names)),
+            Self::Map(entries) => entries.iter().for_each(|(_, item)| item.collect_standalone_inputs(names)),
         }
     }
 
     fn render<'t>(&'t self, scope: &dyn Scope, rendering: &mut Rendering<'t>) -> Result<Value, EvalError> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
-            Self::Whole(expr) => rendering.evaluate(expr, scope, 0)?.ok_or_else(|| expr.is_an_optional()),
+            Self::Whole(expr) => rendering.evaluate(expr, scope, 0)?.ok_or_else(|| expr.optional_error()),
             Self::Text(parts) => text(parts, scope, rendering),
             Self::List(parts) => {
                 let mut items = Vec::with_capacity(parts.len());
                 for part in parts {
-                    let segment = Segment::Item(items.len());
-                    items.extend(rendering.below(segment, |below| part.render_optional(scope, below))?);
+                    let segment = PointerSegment::Item(items.len());
+                    items.extend(rendering.in_child(segment, |child| part.render_optional(scope, child))?);
                 }
                 Ok(Value::Array(items))
             }
             Self::Map(parts) => {
                 let mut entries = Map::new();
                 for (key, part) in parts {
-                    let value =
-                        rendering.below(Segment::Key(key), |below| part.render_optional(scope, below))?;
+                    let value = rendering
+                        .in_child(PointerSegment::Key(key), |child| part.render_optional(scope, child))?;
                     entries.extend(value.map(|value| (key.clone(), value)));
                 }
                 Ok(Value::Object(entries))
@@ -184,8 +186,8 @@ impl Part {
         }
     }
 
-    /// The value, or `None` if it is one expression that gives an optional without a value: then the part is left out of the
-    /// map or list around it.
+    /// Renders the node. Returns `None` if it is one expression whose value is an empty optional; the map or list around it then
+    /// omits the node.
     fn render_optional<'t>(
         &'t self,
         scope: &dyn Scope,
@@ -198,46 +200,47 @@ impl Part {
     }
 }
 
-/// A value that is being rendered.
+/// The state of rendering a template.
 struct Rendering<'t> {
     budget: &'t WorkBudget,
-    /// How many bytes may still be added to it.
-    bytes: usize,
-    /// The way to the part that is being rendered.
-    way: Vec<Segment<'t>>,
-    secrets: Places<'t>,
+    /// Number of bytes that may still be added.
+    bytes_left: usize,
+    /// Path to the node that is being rendered.
+    path: Vec<PointerSegment<'t>>,
+    secrets: SecretPlaces<'t>,
 }
 
 impl<'t> Rendering<'t> {
     fn new(is_secret: &'t dyn Fn(&str) -> bool, budget: &'t WorkBudget) -> Self {
-        Self { budget, bytes: LIMIT_BYTES, way: Vec::new(), secrets: Places::new(is_secret) }
+        Self { budget, bytes_left: LIMIT_BYTES, path: Vec::new(), secrets: SecretPlaces::new(is_secret) }
     }
 
-    /// Goes one level down for a while.
-    fn below<T>(&mut self, segment: Segment<'t>, render: impl FnOnce(&mut Self) -> T) -> T {
-        self.way.push(segment);
+    /// Renders a child node.
+    fn in_child<T>(&mut self, segment: PointerSegment<'t>, render: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(segment);
         let rendered = render(self);
-        self.way.pop();
+        self.path.pop();
         rendered
     }
 
-    /// The value of an expression whose text begins at this byte. `None` for an optional without a value.
+    /// Evaluates an expression whose value begins at byte `at` of its text. Returns `None` for an empty optional.
     fn evaluate(&mut self, expr: &Expr, scope: &dyn Scope, at: usize) -> Result<Option<Value>, EvalError> {
         let Some(value) = expr.evaluate_optional(scope, self.budget)? else { return Ok(None) };
-        self.take_room(&value, expr)?;
-        self.secrets.note(expr, &value, &self.way, at)?;
+        self.charge_bytes(&value, expr)?;
+        self.secrets.record(expr, &value, &self.path, at)?;
         Ok(Some(value))
     }
 
-    fn take_room(&mut self, value: &Value, expr: &Expr) -> Result<(), EvalError> {
-        let problem = match weight(value, LIMIT_LEVELS.saturating_sub(self.way.len())) {
-            None => format!("the value it stands in nests deeper than {LIMIT_LEVELS} levels"),
-            Some(bytes) => match self.bytes.checked_sub(bytes) {
+    /// Charges the size of a value, and checks its depth.
+    fn charge_bytes(&mut self, value: &Value, expr: &Expr) -> Result<(), EvalError> {
+        let problem = match weight(value, LIMIT_LEVELS.saturating_sub(self.path.len())) {
+            None => format!("the value around it is nested more than {LIMIT_LEVELS} levels deep"),
+            Some(bytes) => match self.bytes_left.checked_sub(bytes) {
                 Some(left) => {
-                    self.bytes = left;
+                    self.bytes_left = left;
                     return Ok(());
                 }
-                None => "the value it stands in grows beyond 16 MiB".to_owned(),
+                None => "the value around it grows beyond 16 MiB".to_owned(),
             },
         };
         Err(error(expr, problem))
@@ -248,9 +251,9 @@ fn error(expr: &Expr, problem: impl Into<String>) -> EvalError {
     EvalError { expression: expr.source().to_owned(), message: problem.into(), value: None }
 }
 
-/// About how many bytes a value has as JSON text; nothing if it nests deeper than `levels`.
+/// Estimates the size of a value in bytes of JSON text. Returns `None` if it is nested more than `levels` deep.
 fn weight(value: &Value, levels: usize) -> Option<usize> {
-    /// Quotes, commas and brackets, roughly.
+    /// Bytes of quotes, commas and brackets.
     const MARKS: usize = 4;
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => Some(2 * MARKS),
@@ -268,15 +271,19 @@ fn weight(value: &Value, levels: usize) -> Option<usize> {
     }
 }
 
-fn text(parts: &[TextPart], scope: &dyn Scope, rendering: &mut Rendering<'_>) -> Result<Value, EvalError> {
+fn text(
+    parts: &[TextFragment],
+    scope: &dyn Scope,
+    rendering: &mut Rendering<'_>,
+) -> Result<Value, EvalError> {
     let mut text = String::new();
     for part in parts {
         match part {
-            TextPart::Plain(plain) => text.push_str(plain),
-            TextPart::Expression(expr) => match rendering.evaluate(expr, scope, text.len())? {
+            TextFragment::Plain(plain) => text.push_str(plain),
+            TextFragment::Expression(expr) => match rendering.evaluate(expr, scope, text.len())? {
                 Some(Value::String(value)) => text.push_str(&value),
                 Some(other) => text.push_str(&other.to_string()),
-                None => return Err(expr.is_an_optional()),
+                None => return Err(expr.optional_error()),
             },
         }
     }

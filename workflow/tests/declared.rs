@@ -1,4 +1,4 @@
-//! Warnings that follow from declared types: each is true of every run, and right files give none.
+//! Warnings that follow from declared types: each is true of every run, and correct files have none.
 
 #![expect(clippy::panic, reason = "a surprise ends the test")]
 
@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use longshore_workflow::{Plan, Scope, StepField, StepKind, WorkBudget, compile_and_warn};
 use serde_json::{Value, json};
 
-/// Inputs of every kind. `limit` and `secret` may be absent.
+/// Inputs of all types. `limit` and `secret` may be absent.
 const INPUTS: &str = "inputs:
   n: { type: integer, default: 2 }
   x: { type: number, default: 2.5 }
@@ -34,13 +34,13 @@ fn warnings(steps: &str) -> Vec<String> {
     compiled(&format!("longshore: v1\nname: demo\n{INPUTS}steps:\n{steps}")).1
 }
 
-/// The warnings about one expression that is a whole value.
+/// Returns the warnings about an expression that is a whole value.
 fn of_expression(expression: &str) -> Vec<String> {
     let value = expression.replace('\'', "''");
     warnings(&format!("  - set: {{ v: '${{{{ {value} }}}}' }}\n"))
 }
 
-/// A run in which nothing has happened but inputs.
+/// The scope of a run with inputs and without finished steps.
 struct Inputs(Value);
 
 impl Scope for Inputs {
@@ -66,7 +66,7 @@ impl Scope for Inputs {
 }
 
 #[test]
-fn what_is_said_about_types_is_true_for_every_value_of_them() {
+fn warnings_about_types_are_true_for_all_values_of_the_types() {
     let types: [(&str, Vec<Value>); 6] = [
         ("string", vec![json!("a"), json!("3")]),
         ("integer", vec![json!(3), json!(-7)]),
@@ -137,7 +137,7 @@ fn each_warning_names_the_form_that_works() {
 }
 
 #[test]
-fn what_may_be_right_is_not_warned_of() {
+fn operations_that_may_succeed_have_no_warning() {
     for expression in [
         "inputs.n * 2",
         "inputs.n * inputs.x",
@@ -177,7 +177,7 @@ fn what_may_be_right_is_not_warned_of() {
 }
 
 #[test]
-fn arguments_keys_and_outputs_are_looked_at_as_well() {
+fn arguments_idempotency_keys_and_outputs_are_checked_too() {
     for steps in [
         "  - { call: x/y, with: { limit: '${{ inputs.limit }}' } }\n",
         "  - { call: x/y, with: { deep: [{ text: 'up to ${{ inputs.limit }}' }] } }\n",
@@ -191,7 +191,7 @@ fn arguments_keys_and_outputs_are_looked_at_as_well() {
 }
 
 #[test]
-fn right_files_give_no_warning() {
+fn correct_files_have_no_warnings() {
     let pages = [
         include_str!("../../README.md"),
         include_str!("../../docs/language.md"),

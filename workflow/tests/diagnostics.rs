@@ -1,37 +1,37 @@
-//! Every diagnostic as people see it: one text for each code, and the look of the answer as a snapshot.
+//! All diagnostics as users see them: texts for each code, and the rendered result as a snapshot.
 
 use std::collections::BTreeSet;
 
 use longshore_workflow::{codes, compile, compile_and_warn, explain};
 
-/// A workflow around some steps.
+/// Returns a workflow with these steps.
 fn steps(steps: &str) -> String {
     format!("longshore: v1\nname: demo\ninputs:\n  url: {{ type: string }}\nsteps:\n{steps}")
 }
 
-/// A workflow with one step before, and one `set` around an expression.
+/// Returns a workflow with a first step and a `set` step with this expression.
 fn expression(expression: &str) -> String {
     steps(&format!("  - id: fetch\n    call: web/fetch\n  - set:\n      x: ${{{{ {expression} }}}}\n"))
 }
 
-/// What stands at the top level beside the usual.
+/// Returns a workflow with these additional keys at the top level.
 fn file(keys: &str) -> String {
     format!("longshore: v1\nname: demo\n{keys}\nsteps:\n  - call: web/fetch\n")
 }
 
-/// Keys of a call.
+/// Returns a workflow with a call with these keys.
 fn call(keys: &str) -> String {
     steps(&format!("  - id: fetch\n    call: web/fetch\n{keys}\n"))
 }
 
-/// A call, in a workflow with a secret input, and what comes after it.
+/// Returns a workflow with a secret input, a call, and further lines.
 fn secret(rest: &str) -> String {
     format!(
         "longshore: v1\nname: demo\ninputs:\n  token: {{ secret: true }}\nsteps:\n  - call: web/fetch\n{rest}"
     )
 }
 
-/// For each code, texts that give it. The first is what people are most likely to write.
+/// Returns texts for each code. The first is the most likely mistake.
 fn texts() -> Vec<(&'static str, Vec<String>)> {
     let nested = |depth| format!("longshore: v1\nx-deep: {}1{}\n", "[".repeat(depth), "]".repeat(depth));
     let many = "  - call: web/fetch\n".repeat(1_001);
@@ -362,7 +362,7 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
-/// A workflow with inputs of some types, and a step that sets these values.
+/// Returns a workflow with typed inputs, and a step that sets these values.
 fn typed(values: &str) -> String {
     format!(
         "longshore: v1\nname: demo\ninputs:\n  limit: {{}}\n  n: {{ type: integer, required: true }}\n  zip: {{ type: string, required: true }}\nsteps:\n  - set:\n{values}"
@@ -370,7 +370,7 @@ fn typed(values: &str) -> String {
 }
 
 #[test]
-fn every_code_has_its_look() {
+fn diagnostics_of_all_codes_match_their_snapshots() {
     for (code, texts) in texts() {
         let mut shown = format!("{}\n", explain(code).expect("the code exists"));
         for text in texts {
@@ -388,12 +388,12 @@ fn every_code_has_its_look() {
 }
 
 #[test]
-fn no_code_is_without_a_text() {
+fn every_code_has_a_text_in_this_test() {
     let covered: BTreeSet<_> = texts().into_iter().map(|(code, _)| code).collect();
     // LS04, LS0503 and LS0507 are about servers, which no text shows; `finding` has them all.
     let of_texts = codes().filter(|code| !code.starts_with("LS04") && !["LS0503", "LS0507"].contains(code));
     let missing: Vec<_> = of_texts.filter(|code| !covered.contains(code)).collect();
-    assert_eq!(missing, ["LS0100"], "LS0100 stands for a mistake of our own");
+    assert_eq!(missing, ["LS0100"], "LS0100 means a mistake in Longshore, which no text causes");
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn the_example_of_the_documentation_compiles() {
 }
 
 #[test]
-fn all_problems_come_in_one_pass_and_in_the_order_of_the_file() {
+fn one_pass_reports_all_problems_in_the_order_of_the_file() {
     let text = "longshore: v1\nname: Demo\nnmae: x\nsteps:\n  - id: a\n    call: web\n    retry: { attempts: many }\n  - id: a\n    set:\n      x: ${{ steps.b.output }}\n      y: ${{ 1 + }}\noutputs:\n  z: ${{ inputs.q }}\n";
     let problems = compile(text).expect_err("there are problems");
     let found: Vec<_> = problems.iter().map(|one| (one.line, one.code)).collect();
@@ -433,11 +433,11 @@ fn all_problems_come_in_one_pass_and_in_the_order_of_the_file() {
 }
 
 #[test]
-fn no_more_than_fifty_are_shown() {
+fn at_most_fifty_problems_are_shown() {
     let text = steps(&"  - wait: 1s\n".repeat(200));
     let problems = compile(&text).expect_err("none of them is built");
     assert_eq!(problems.iter().count(), 50);
-    assert_eq!(problems.more(), 150);
+    assert_eq!(problems.omitted(), 150);
     assert!(problems.to_string().ends_with("\nand 150 more"));
     assert!(problems.render("demo.yaml", &text, false).ends_with("\nand 150 more\n"));
 }

@@ -1,4 +1,4 @@
-//! Words, signs and keys of other languages, and what they are answered with.
+//! Names, operators and keys of other languages, and the help that the compiler gives for them.
 
 #![expect(clippy::expect_used, reason = "what compiles ends its test")]
 
@@ -6,12 +6,12 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-/// The problems of a text, one line each.
+/// Returns the problems of a text, a line for each.
 fn said_of(text: &str) -> String {
     longshore_workflow::compile(text).expect_err(text).to_string()
 }
 
-/// The problems of each text, below what was written.
+/// Returns the problems of each text, below the text.
 fn all<'t>(texts: impl IntoIterator<Item = (&'t str, String)>) -> String {
     let mut shown = String::new();
     for (written, text) in texts {
@@ -20,7 +20,7 @@ fn all<'t>(texts: impl IntoIterator<Item = (&'t str, String)>) -> String {
     shown
 }
 
-/// A workflow whose only condition is this.
+/// Returns a workflow with one condition.
 fn condition(condition: &str) -> String {
     let workflow = json!({
         "longshore": "v1", "name": "foreign", "inputs": { "a": { "type": "array" } },
@@ -29,7 +29,7 @@ fn condition(condition: &str) -> String {
     workflow.to_string()
 }
 
-/// A workflow with one step of these lines.
+/// Returns a workflow with one step that consists of these lines.
 fn step(keys: &str) -> String {
     let lines: String = keys.lines().map(|line| format!("    {line}\n")).collect();
     format!("longshore: v1\nname: foreign\nsteps:\n  - id: a\n{lines}")

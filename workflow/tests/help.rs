@@ -1,4 +1,4 @@
-//! Pieces of workflows that the crate's own messages and explanations propose: each compiles at some place.
+//! The pieces of workflows in messages and explanations: each compiles in some place.
 
 #![expect(clippy::expect_used, reason = "a surprise ends the test")]
 
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use longshore_workflow::{codes, compile, explain};
 
-/// Pieces that show what is wrong, or that are no workflow.
+/// Pieces that show a mistake, or that are not parts of a workflow.
 const NOT_PROPOSED: [&str; 1] = ["${{ inputs.a ? 'b' : 'c' }}"];
 
-/// The texts of the crate without comments and tests, by file.
+/// Returns the sources of the crate without comments and tests, by file.
 fn sources() -> Vec<(String, String)> {
     let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut found = Vec::new();
@@ -34,7 +34,7 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// Returns the pieces in backticks of the string literals of a text.
+/// Returns the pieces in backticks within the string literals of a source.
 fn in_backticks(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in code.replace("\\\n", "").lines() {
@@ -54,7 +54,7 @@ fn is_yaml(piece: &str) -> bool {
     (piece.contains(": ") || piece.starts_with("- ")) && !matches!(piece, ": " | "- ") && !has_placeholder
 }
 
-/// Returns true if the piece compiles at one of the places where it belongs.
+/// Returns true if the piece compiles in one of the places where it can occur.
 fn compiles(piece: &str) -> bool {
     let indented = |spaces: usize| format!("{}{piece}", " ".repeat(spaces));
     let head = "longshore: v1\nname: demo\n";
@@ -83,7 +83,7 @@ fn compiles(piece: &str) -> bool {
 }
 
 #[test]
-fn what_messages_propose_compiles() {
+fn pieces_in_messages_compile() {
     let mut broken = Vec::new();
     let mut count = 0;
     for (file, code) in sources() {
@@ -101,7 +101,7 @@ fn what_messages_propose_compiles() {
 }
 
 #[test]
-fn what_explanations_propose_compiles() {
+fn pieces_in_explanations_compile() {
     let pieces = codes().filter_map(explain).flat_map(in_backticks).filter(|piece| is_yaml(piece));
     let broken: Vec<_> =
         pieces.filter(|piece| !compiles(piece) && !NOT_PROPOSED.contains(&piece.as_str())).collect();

@@ -1,7 +1,7 @@
-//! Texts that want to break the reader: huge, deep, endless, or nearly right.
+//! Hostile texts: huge, deeply nested, or nearly valid.
 //!
-//! Every one is answered, on the 2 MiB stack of a test thread in a debug build. Work is counted, not timed: what bounds it are
-//! sizes, numbers and depths.
+//! The compiler answers each of them on the 2 MiB stack of a test thread in a debug build. The limits are sizes, numbers and
+//! depths, so these tests do not depend on time.
 
 use longshore_workflow::compile;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn expression(expression: &str) -> String {
 }
 
 #[test]
-fn size_and_number_are_bounded() {
+fn too_large_texts_and_too_many_steps_are_refused() {
     assert_eq!(codes(&head(&"# padding\n".repeat(1024 * 1024))), ["LS0001"], "10 MB");
     let steps = codes(&head(&"  - call: a/b\n".repeat(10_000)));
     assert_eq!(steps, ["LS0117"], "10,000 steps");
@@ -36,7 +36,7 @@ fn size_and_number_are_bounded() {
 }
 
 #[test]
-fn depth_is_bounded() {
+fn too_deep_nesting_is_refused() {
     let block: String = (0..1_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     let groups: String = (0..200).map(|depth| format!("{}- parallel:\n", "    ".repeat(depth))).collect();
     let texts = [
@@ -55,7 +55,7 @@ fn depth_is_bounded() {
 }
 
 #[test]
-fn expressions_are_bounded() {
+fn too_long_and_too_deep_expressions_are_refused() {
     let deep = |open: &str, close: &str, times: usize| {
         expression(&format!("{}1{}", open.repeat(times), close.repeat(times)))
     };
@@ -98,7 +98,7 @@ fn expressions_are_bounded() {
 }
 
 #[test]
-fn wrong_expressions_are_parsed_up_to_the_same_bound_as_right_ones() {
+fn invalid_expressions_count_towards_the_limit_of_expressions() {
     const MOST_BYTES: usize = 256 * 1024;
     let file = |expression: &str, count: usize| {
         let step = format!("  - set:\n      x: \"${{{{{expression}}}}}\"\n");
@@ -115,7 +115,7 @@ fn wrong_expressions_are_parsed_up_to_the_same_bound_as_right_ones() {
 }
 
 #[test]
-fn long_chains_of_steps_and_references_are_answered() {
+fn long_chains_of_steps_and_references_compile() {
     let mut steps = String::from("  - id: s0\n    call: a/b\n");
     for number in 1..1_000 {
         let refers = format!("${{{{ steps.s{}.output }}}} ${{{{ steps.s0.output.x }}}}", number - 1);
@@ -129,21 +129,21 @@ fn long_chains_of_steps_and_references_are_answered() {
 }
 
 #[test]
-fn problems_on_one_long_line_are_shown() {
+fn problems_on_one_long_line_have_short_excerpts() {
     let keys: String = (0..40_000).map(|number| format!(",\"unknown{number}\": 1")).collect();
     let text = format!("{{\"longshore\": \"v1\", \"name\": \"long\", \"steps\": []{keys}}}");
     assert_eq!(codes(&text).len(), 50);
 }
 
 #[test]
-fn nothing_in_a_text_steers_the_terminal() {
+fn control_characters_of_a_text_do_not_reach_the_terminal() {
     let text = "longshore: v1\nname: evil\n\"\\e[31m\\x07key\": 1\nsteps:\n  - call: \"\\e]0;x\\x07\"\n";
     let problems = compile(text).expect_err("it has an unknown key");
     let shown = format!("{problems}{}", problems.render("evil.yaml", text, false));
     assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
 }
 
-/// A text with a bit of everything, to be damaged.
+/// A valid text with most parts of the language, to be damaged.
 const SOUND: &str = r#"longshore: v1
 name: sound
 description: "ünïcode and \u00e9scapes"
@@ -173,7 +173,7 @@ outputs:
 "#;
 
 #[test]
-fn the_sound_text_is_sound() {
+fn undamaged_text_compiles() {
     assert_eq!(codes(SOUND), [""; 0]);
 }
 

@@ -1,4 +1,4 @@
-//! Arguments that are passed on or left out: `${{ inputs.?limit }}`.
+//! Optional arguments, which are omitted if their value is absent: `${{ inputs.?limit }}`.
 
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a surprise ends the test")]
 
@@ -8,7 +8,7 @@ use longshore_proto::SecretPlace;
 use longshore_workflow::{Scope, StepField, StepKind, WorkBudget, compile};
 use serde_json::{Value, json};
 
-/// The arguments of a call with these lines in `with`, and the places of secrets in them.
+/// Renders the arguments of a call with these lines in `with`. Returns them with the places of secrets.
 fn rendered(keys: &str, with: &str, inputs: Value) -> (Value, Vec<String>) {
     let text = format!("longshore: v1\nname: demo\n{keys}\nsteps:\n  - call: x/y\n    with:\n{with}");
     let plan =
@@ -20,7 +20,7 @@ fn rendered(keys: &str, with: &str, inputs: Value) -> (Value, Vec<String>) {
     (arguments, places.into_iter().map(|SecretPlace { pointer, .. }| pointer).collect())
 }
 
-/// A run in which nothing has happened but inputs.
+/// The scope of a run with inputs and without finished steps.
 struct Inputs(Value);
 
 impl Scope for Inputs {
@@ -46,7 +46,7 @@ impl Scope for Inputs {
 }
 
 #[test]
-fn an_optional_without_a_value_leaves_its_key_or_item_out() {
+fn empty_optional_omits_its_key_or_item() {
     let keys = "inputs: { q: {}, limit: {}, deep: {} }";
     let with = "      q: ${{ inputs.?q }}
       limit: ${{ inputs.?limit }}
@@ -70,7 +70,7 @@ fn an_optional_without_a_value_leaves_its_key_or_item_out() {
 }
 
 #[test]
-fn an_optional_secret_is_passed_on_or_left_out() {
+fn optional_secret_is_passed_on_or_omitted() {
     let keys = "inputs: { token: { secret: true } }";
     let with = "      list: ['${{ inputs.?token }}', a]\n      auth: ${{ inputs.?token }}\n";
     assert_eq!(rendered(keys, with, json!({})), (json!({ "list": ["a"] }), Vec::new()));

@@ -1,14 +1,14 @@
-//! What a plan says: order, conditions, retries, safety, templates, inputs.
+//! The content of plans: order, conditions, retries, safety, templates, inputs.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a surprise ends the test")]
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use longshore_proto::{Backoff, FaultClass, OnToolError, RetryPolicy, Safety};
+use longshore_proto::{Backoff, FaultClass, OnToolError, RepeatSafety, RetryPolicy};
 use longshore_workflow::{
     CallStep, Condition, DEFAULT_CALL_TIMEOUT, InputProblems, Plan, RETRYABLE, Scope, StepField, StepKind,
-    WorkBudget, compile, read_inputs,
+    WorkBudget, compile, parse_inputs,
 };
 use serde_json::{Map, Value, json};
 
@@ -24,7 +24,7 @@ fn call(plan: &Plan, index: usize) -> &CallStep {
     }
 }
 
-/// Path, parent and predecessors of each step, as text.
+/// Returns path, parent and predecessors of each step, as text.
 fn order(plan: &Plan) -> Vec<String> {
     let path = |index: &longshore_workflow::StepIndex| plan.step(*index).expect("it exists").path.to_string();
     let line = |step: &longshore_workflow::Step| {
@@ -36,7 +36,7 @@ fn order(plan: &Plan) -> Vec<String> {
 }
 
 #[test]
-fn steps_run_from_top_to_bottom_unless_they_say_otherwise() {
+fn steps_run_from_top_to_bottom_unless_needs_changes_the_order() {
     let plan = plan(
         "",
         "  - id: a
@@ -85,7 +85,7 @@ fn steps_run_from_top_to_bottom_unless_they_say_otherwise() {
 }
 
 #[test]
-fn a_finished_group_and_its_members_are_seen_by_what_follows() {
+fn steps_after_a_group_can_read_the_group_and_its_members() {
     plan(
         "outputs: { x: '${{ steps.group.output }}', y: '${{ steps.inner.status }}' }",
         "  - id: group
@@ -103,7 +103,7 @@ fn a_finished_group_and_its_members_are_seen_by_what_follows() {
 }
 
 #[test]
-fn conditions_know_whether_they_speak_for_themselves() {
+fn conditions_with_a_status_function_are_explicit() {
     let plan = plan(
         "",
         "  - call: x/y
@@ -123,7 +123,7 @@ fn conditions_know_whether_they_speak_for_themselves() {
         .map(|step| match &step.condition {
             Condition::Success => "success".to_owned(),
             Condition::SuccessAnd(expr) => format!("success and {}", expr.source()),
-            Condition::Own(expr) => expr.source().to_owned(),
+            Condition::Explicit(expr) => expr.source().to_owned(),
         })
         .collect();
     let expected = [
@@ -137,7 +137,7 @@ fn conditions_know_whether_they_speak_for_themselves() {
 }
 
 #[test]
-fn a_step_without_any_attempt_is_refused() {
+fn retry_of_zero_attempts_is_refused() {
     let text = "longshore: v1\nname: never\nsteps:\n  - { call: x/y, retry: 0 }\n";
     let problems = compile(text).expect_err("refused");
     assert!(problems.iter().any(|problem| problem.message.contains("from 1 to 1000")), "{problems}");
@@ -168,18 +168,18 @@ fn only_the_step_itself_makes_a_call_safe_to_repeat() {
         })
         .collect();
     let expected = [
-        (Safety::Unknown, 5, 2, 600),
-        (Safety::Safe, 2, 2, 600),
-        (Safety::Unknown, 1, 2, 600),
-        (Safety::Unknown, 1, 2, 600),
-        (Safety::Safe, 5, 1, 600),
-        (Safety::Safe, 5, 2, 5400),
+        (RepeatSafety::Unknown, 5, 2, 600),
+        (RepeatSafety::Safe, 2, 2, 600),
+        (RepeatSafety::Unknown, 1, 2, 600),
+        (RepeatSafety::Unknown, 1, 2, 600),
+        (RepeatSafety::Safe, 5, 1, 600),
+        (RepeatSafety::Safe, 5, 2, 5400),
     ];
     assert_eq!(seen, expected);
 }
 
 #[test]
-fn a_call_that_says_nothing_gets_the_usual() {
+fn call_without_settings_has_the_defaults() {
     let plan = plan("", "  - call: x/tools/read.file\n");
     let call = call(&plan, 0);
     assert_eq!((call.server.as_str(), call.tool.as_str()), ("x", "tools/read.file"));
@@ -187,13 +187,13 @@ fn a_call_that_says_nothing_gets_the_usual() {
     assert_eq!(call.timeout, DEFAULT_CALL_TIMEOUT);
     assert_eq!(
         (call.safety, call.on_tool_error, call.keep_content),
-        (Safety::Unknown, OnToolError::Fail, false)
+        (RepeatSafety::Unknown, OnToolError::Fail, false)
     );
     assert_eq!(call.with.render(&Nothing, &WorkBudget::new()), Ok(json!({})));
 }
 
 #[test]
-fn retries_say_what_they_say() {
+fn retry_settings_override_the_defaults() {
     let plan = plan(
         "",
         "  - call: x/y
@@ -220,7 +220,7 @@ fn retries_say_what_they_say() {
 }
 
 #[test]
-fn raw_content_is_kept_where_it_is_read() {
+fn raw_content_is_kept_only_if_an_expression_reads_it() {
     let plan = plan(
         "outputs: { c: '${{ toJSON(steps.c) }}' }",
         "  - id: a
@@ -235,7 +235,7 @@ fn raw_content_is_kept_where_it_is_read() {
     assert_eq!([0, 1, 2].map(|index| call(&plan, index).keep_content), [true, false, true]);
 }
 
-/// A run in which nothing has happened but inputs.
+/// The scope of a run with inputs and without finished steps.
 struct Nothing;
 
 impl Scope for Nothing {
@@ -261,7 +261,7 @@ impl Scope for Nothing {
 }
 
 #[test]
-fn templates_keep_types_and_never_look_twice() {
+fn templates_keep_types_and_do_not_evaluate_values_again() {
     let plan = plan(
         "inputs: { n: {}, text: {}, list: {}, none: {} }",
         r#"  - set:
@@ -305,7 +305,7 @@ fn accept(plan: &Plan, given: Value) -> Result<Value, InputProblems> {
 }
 
 #[test]
-fn inputs_are_checked_all_at_once_and_defaults_filled_in() {
+fn all_problems_of_inputs_are_reported_and_defaults_filled_in() {
     let plan = plan(
         "description: What it does
 labels: { team: a }
@@ -333,7 +333,7 @@ inputs:
 }
 
 #[test]
-fn null_for_an_input_that_may_be_left_out_is_to_be_left_out() {
+fn null_for_an_optional_input_is_refused_with_the_advice_to_omit_it() {
     let inputs = "inputs:\n  a: { type: string }\n  b: { type: string, required: true }\n  c: { type: array, items: { type: number } }";
     let plan = plan(inputs, "  - call: x/y\n");
     let problems = accept(&plan, json!({"a": null, "b": null, "c": [null]})).expect_err("refused");
@@ -348,13 +348,13 @@ fn null_for_an_input_that_may_be_left_out_is_to_be_left_out() {
 }
 
 #[test]
-fn an_empty_file_of_inputs_is_not_asked_to_be_a_workflow() {
-    let problems = read_inputs("# none\n").expect_err("refused").render("in.yaml", "# none\n", false);
+fn error_about_an_empty_file_of_inputs_does_not_mention_workflows() {
+    let problems = parse_inputs("# none\n").expect_err("refused").render("in.yaml", "# none\n", false);
     assert!(problems.contains("write one input a line") && !problems.contains("longshore: v1"), "{problems}");
 }
 
 #[test]
-fn problems_beyond_the_first_twenty_are_counted_and_not_described() {
+fn input_problems_beyond_the_first_twenty_are_only_counted() {
     let inputs: String = (0..2_000)
         .map(|number| format!("  a_long_name_of_an_input_{number}: {{ secret: true }}\n"))
         .collect();
@@ -364,7 +364,7 @@ fn problems_beyond_the_first_twenty_are_counted_and_not_described() {
     let given: Map<String, Value> =
         (0..9_000).map(|number| (format!("a_long_nama_of_an_input_{number}"), json!(1))).collect();
     let problems = plan.accept_inputs(given).expect_err("refused");
-    assert_eq!((problems.iter().count(), problems.more()), (20, 8_980));
+    assert_eq!((problems.iter().count(), problems.omitted()), (20, 8_980));
     assert!(problems.to_string().ends_with("\nand 8980 more"), "{problems}");
     assert!(problems.to_string().len() < 10_000);
     let few: Map<String, Value> = [("b".to_owned(), json!(1))].into_iter().collect();
@@ -378,7 +378,7 @@ fn problems_beyond_the_first_twenty_are_counted_and_not_described() {
 }
 
 #[test]
-fn items_of_lists_are_checked_one_by_one() {
+fn items_of_lists_are_checked_against_their_declared_type() {
     let plan = plan(
         "inputs:
   regions: { type: array, items: { type: string, description: a code }, default: [eu, us] }
@@ -391,12 +391,12 @@ fn items_of_lists_are_checked_one_by_one() {
     assert_eq!(accept(&plan, json!({})), Ok(json!({"regions": ["eu", "us"]})));
     let wrong = json!({"regions": ["eu", "us", "apac", 4, 5], "table": [[1], [2, "x"]], "any": {}});
     insta::assert_snapshot!("items", accept(&plan, wrong).expect_err("nothing fits").to_string());
-    let flat = accept(&plan, json!({"table": [[1], 2]})).expect_err("the second row is none");
+    let flat = accept(&plan, json!({"table": [[1], 2]})).expect_err("the second row is not a list");
     assert!(flat.to_string().starts_with("input `table[1]` wants a list, and this is `2`"), "{flat}");
 }
 
 #[test]
-fn inputs_given_as_text_are_read_by_their_type() {
+fn inputs_given_as_text_are_parsed_by_their_declared_type() {
     let plan = plan(
         "inputs:
   s: { type: string }
@@ -411,7 +411,7 @@ fn inputs_given_as_text_are_read_by_their_type() {
     );
     let read = |name: &str, text: &str| {
         let spec = plan.inputs.iter().find(|spec| spec.name == name).expect("declared");
-        let given = Map::from_iter([(name.to_owned(), spec.read_text(text).expect("no digit is lost"))]);
+        let given = Map::from_iter([(name.to_owned(), spec.parse_text(text).expect("no digit is lost"))]);
         let accepted = plan.accept_inputs(given).map_err(|problems| problems.to_string())?;
         Ok::<_, String>(accepted[name].clone())
     };

@@ -1,4 +1,4 @@
-//! Secret inputs: what they take, and where their values belong in the arguments of a call.
+//! Secret inputs: their valid values, and their places in the arguments of a call.
 
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a surprise ends the test")]
 
@@ -18,7 +18,7 @@ fn accept(plan: &Plan, given: Value) -> Result<Value, InputProblems> {
     plan.accept_inputs(given)
 }
 
-/// The arguments of the first step, and the places of secrets in them.
+/// Renders the arguments of the first step. Returns them with the places of secrets.
 fn render(plan: &Plan, inputs: Value) -> Result<(Value, Vec<SecretPlace>), EvalError> {
     let StepKind::Call(call) = &plan.steps[0].kind else { panic!("the step is a call") };
     call.with.render_arguments(&Inputs(inputs), &longshore_workflow::WorkBudget::new(), &|input| {
@@ -26,7 +26,7 @@ fn render(plan: &Plan, inputs: Value) -> Result<(Value, Vec<SecretPlace>), EvalE
     })
 }
 
-/// A run in which nothing has happened but inputs.
+/// The scope of a run with inputs and without finished steps.
 struct Inputs(Value);
 
 impl Scope for Inputs {
@@ -52,7 +52,7 @@ impl Scope for Inputs {
 }
 
 #[test]
-fn a_secret_input_takes_the_name_of_a_secret_and_no_refusal_repeats_what_it_was() {
+fn secret_input_accepts_only_names_of_secrets_and_errors_do_not_repeat_the_value() {
     let plan = plan(
         "inputs:
   card_token: { secret: true, required: true }
@@ -62,7 +62,7 @@ fn a_secret_input_takes_the_name_of_a_secret_and_no_refusal_repeats_what_it_was(
     let given = json!({"card_token": "secret:CARD_TOKEN"});
     let expected = json!({"card_token": "secret:CARD_TOKEN", "key": "secret:API_KEY"});
     assert_eq!(accept(&plan, given.clone()), Ok(expected));
-    let named: Vec<_> = plan.secrets_named(given.as_object().expect("a map")).collect();
+    let named: Vec<_> = plan.named_secrets(given.as_object().expect("a map")).collect();
     let named: Vec<_> = named.iter().map(|(input, name)| (*input, name.as_str())).collect();
     assert_eq!(named, [("card_token", "CARD_TOKEN"), ("key", "API_KEY")]);
     for wrong in [json!("4111-1111"), json!("secret:4111"), json!("CARD_TOKEN"), json!(4111), json!(["4111"])]
@@ -79,7 +79,7 @@ fn a_secret_input_takes_the_name_of_a_secret_and_no_refusal_repeats_what_it_was(
 }
 
 #[test]
-fn the_places_of_secrets_stand_beside_the_arguments() {
+fn places_of_secrets_are_listed_beside_the_arguments() {
     let plan = plan(
         "inputs: { n: {}, token: { secret: true }, list: {}, text: {} }",
         r#"  - call: x/y
@@ -109,7 +109,7 @@ fn the_places_of_secrets_stand_beside_the_arguments() {
 }
 
 #[test]
-fn the_places_of_one_call_have_a_bound() {
+fn number_of_places_in_one_call_is_limited() {
     let places = |count: usize| {
         let items = vec!["'${{ inputs.token }}'"; count].join(", ");
         let plan = plan(

@@ -1,10 +1,10 @@
-//! Warnings, and values that look alike and are not warned of.
+//! Warnings, and similar values without a warning.
 
 #![expect(clippy::panic, reason = "a surprise ends the test")]
 
 use longshore_workflow::compile_and_warn;
 
-/// The warnings about a workflow with this argument of a call.
+/// Returns the warnings about a workflow with this argument of a call.
 fn warned(argument: &str) -> String {
     let text = format!(
         "longshore: v1\nname: demo\ninputs: {{ url: {{ required: true }} }}\nx-version: 1.10\nsteps:\n  - id: fetch\n    call: x/y\n  - call: x/y\n    with:\n      a: {argument}\n"
@@ -15,7 +15,7 @@ fn warned(argument: &str) -> String {
 }
 
 #[test]
-fn what_is_meant_is_not_warned_of() {
+fn intended_values_have_no_warning() {
     for argument in [
         "1.5",
         "-3",
@@ -45,7 +45,7 @@ fn what_is_meant_is_not_warned_of() {
 }
 
 #[test]
-fn what_is_probably_not_meant_is_warned_of_with_the_right_form() {
+fn probable_mistakes_have_a_warning_with_the_right_form() {
     let arguments = [
         "007",
         "1.50",

@@ -38,7 +38,7 @@ impl Checkpoints for CheckpointTable {
         loaded.map_err(|failure| failure.when(format!("load the checkpoint of partition {partition}")))
     }
 
-    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error> {
         let states = delta.changed.iter().map(|row| row.state.len() + ROW_OVERHEAD_BYTES).sum::<usize>();
         let bytes = delta.partition.len() + states;
         let committed =
@@ -63,7 +63,7 @@ impl Checkpoints for CheckpointTable {
         listed.map_err(|failure| failure.when("list runs"))
     }
 
-    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
+    async fn count_live(&self, namespace: &Namespace) -> Result<u64, Error> {
         let namespace = namespace.to_string();
         let counted = self.store.read(move |connection| Ok(count_live(connection, &namespace)?)).await;
         counted.map_err(|failure| failure.when("count runs"))
@@ -77,7 +77,7 @@ fn load(connection: &Connection, partition: Partition) -> Result<Option<Loaded>,
     let mut query = snapshot.prepare_cached("SELECT state FROM checkpoints WHERE partition = ?1")?;
     let state = query.query_row([partition.0], |row| row.get(0))?;
     let (live, finished) = (live(&snapshot, partition)?, finished(&snapshot, partition)?);
-    Ok(Some(Loaded { mark, partition: state, live, finished }))
+    Ok(Some(StoredCheckpoint { mark, partition: state, live, finished }))
 }
 
 fn count_live(connection: &Connection, namespace: &str) -> rusqlite::Result<u64> {
@@ -106,7 +106,11 @@ fn run_id(text: &str) -> Result<RunId, StoreError> {
     text.parse().map_err(|error: IdError| StoreError::Damaged(error.to_string()))
 }
 
-fn commit(connection: &Connection, partition: Partition, delta: &Delta) -> rusqlite::Result<Committed> {
+fn commit(
+    connection: &Connection,
+    partition: Partition,
+    delta: &CheckpointDelta,
+) -> rusqlite::Result<CommitResult> {
     let stored = stored_mark(connection, partition)?;
     match &delta.base {
         None if stored.as_ref().is_some_and(|stored| !is_replaceable(stored, delta)) => {
@@ -139,7 +143,7 @@ fn commit(connection: &Connection, partition: Partition, delta: &Delta) -> rusql
         encode(&delta.mark).map_err(encode_error)?,
         delta.partition
     ])?;
-    Ok(Committed::Accepted)
+    Ok(CommitResult::Accepted)
 }
 
 /// Returns true if a full checkpoint may replace the stored one.
@@ -147,7 +151,7 @@ fn is_replaceable(stored: &CheckpointMark, delta: &Delta) -> bool {
     let mark = &delta.mark;
     let is_past =
         (&stored.incarnation, stored.version) == (&mark.incarnation, mark.version) && stored.seq <= mark.seq;
-    is_past || delta.useless.as_ref() == Some(stored)
+    is_past || delta.invalid.as_ref() == Some(stored)
 }
 
 /// Returns true if a delta changes nothing.

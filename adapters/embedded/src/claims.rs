@@ -230,19 +230,19 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
-    fn lapsed(holder: &str) -> Claimed {
-        Claimed::Lapsed { holder: holder.parse().ok() }
+    fn lapsed(holder: &str) -> ClaimResult {
+        ClaimResult::Lapsed { holder: holder.parse().ok() }
     }
 
-    fn claimed(connection: &Connection, holder: &str, now: u64) -> Claimed {
+    fn claimed(connection: &Connection, holder: &str, now: u64) -> ClaimResult {
         claim(connection, &key(holder), at(now), LEASE).expect("claims")
     }
 
     #[test]
     fn lease_ends_at_its_time() {
         let connection = memory();
-        assert_eq!(claimed(&connection, "a", 1_000), Claimed::Won);
-        assert_eq!(claimed(&connection, "b", 1_099), Claimed::Busy { until: at(1_100) });
+        assert_eq!(claimed(&connection, "a", 1_000), ClaimResult::Won);
+        assert_eq!(claimed(&connection, "b", 1_099), ClaimResult::Busy { until: at(1_100) });
         assert_eq!(claimed(&connection, "b", 1_100), lapsed("a"));
         assert!(!renew(&connection, &key("a"), at(9_999)).expect("renews"), "b has it now");
     }
@@ -269,7 +269,7 @@ mod tests {
         settle_partition(&connection, Partition(10), at(1_000)).expect("settles");
         assert_eq!(claim_in("run_10_x@1", "b"), lapsed("a"));
         for run in ["run_01_x@1", "run_11_x@1", "run_100_x@1"] {
-            assert!(matches!(claim_in(run, "b"), Claimed::Busy { .. }), "{run}");
+            assert!(matches!(claim_in(run, "b"), ClaimResult::Busy { .. }), "{run}");
         }
     }
 
@@ -289,6 +289,6 @@ mod tests {
     fn endless_lease_can_be_stored() {
         let connection = memory();
         claim(&connection, &key("a"), at(1), Duration::MAX).expect("claims");
-        assert!(matches!(claimed(&connection, "b", 2), Claimed::Busy { .. }));
+        assert!(matches!(claimed(&connection, "b", 2), ClaimResult::Busy { .. }));
     }
 }

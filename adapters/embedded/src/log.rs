@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{ENTRY_LIMIT_BYTES, Entry, Error, LogReader, RunLog, clock};
+use longshore_ports::{ENTRY_LIMIT_BYTES, Error, LogEntry, LogReader, RunLog, clock};
 use longshore_proto::{Event, Incarnation, Partition, Seq, decode, encode};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};

@@ -144,7 +144,7 @@ impl Receipt for QueueReceipt {
         PATIENCE
     }
 
-    async fn progress(&self) -> Result<(), Error> {
+    async fn extend_ack_wait(&self) -> Result<(), Error> {
         Ok(())
     }
 

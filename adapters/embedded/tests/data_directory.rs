@@ -8,9 +8,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded, OpenError, PARTITIONS};
-use longshore_ports::{Backend, Delta};
+use longshore_ports::{Backend, CheckpointDelta};
 use longshore_proto::{
-    CheckpointMark, ClaimKey, Claimed, Digest, Event, NodeId, Partition, RollingHash, RunId, Seq, Timestamp,
+    CheckpointMark, ClaimKey, ClaimResult, Digest, Event, NodeId, Partition, RollingHash, RunId, Seq,
+    Timestamp,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -297,9 +298,9 @@ async fn read_only_access_refuses_every_change() {
         version: 1,
         hash: RollingHash::default(),
     };
-    let delta = Delta {
+    let delta = CheckpointDelta {
         base: None,
-        useless: None,
+        invalid: None,
         mark,
         partition: Vec::new(),
         changed: Vec::new(),
@@ -331,10 +332,10 @@ async fn lease_ends_with_the_process_that_holds_the_directory() {
     let claim = async |embedded: &Embedded, who| {
         embedded.backend().claims.claim(&key(), &node(who), hour).await.expect("answers")
     };
-    assert_eq!(claim(&embedded, "before").await, Claimed::Won);
+    assert_eq!(claim(&embedded, "before").await, ClaimResult::Won);
     embedded.close().await;
     let embedded = open(dir.path()).await;
-    assert_eq!(claim(&embedded, "after").await, Claimed::Lapsed { holder: Some(node("before")) });
+    assert_eq!(claim(&embedded, "after").await, ClaimResult::Lapsed { holder: Some(node("before")) });
     embedded.close().await;
 }
 
@@ -361,9 +362,9 @@ async fn checkpoint_that_cannot_be_decoded_counts_as_missing() {
         version: 1,
         hash: RollingHash::default(),
     };
-    let delta = |base, seq| Delta {
+    let delta = |base, seq| CheckpointDelta {
         base,
-        useless: None,
+        invalid: None,
         mark: mark(seq),
         partition: Vec::new(),
         changed: Vec::new(),

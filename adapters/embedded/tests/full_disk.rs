@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_embedded::{Access, Embedded};
-use longshore_ports::{Backend, Delta, Error};
+use longshore_ports::{Backend, CheckpointDelta, Error};
 use longshore_proto::{
     CheckpointMark, ClaimKey, Event, Incarnation, NodeId, Partition, RollingHash, RunId, Seq, Timestamp,
 };
@@ -79,12 +79,12 @@ fn event(n: u64) -> Event {
     Event::LeaderAnnounced { node: node(), version: format!("{n} {}", "x".repeat(500)), jobs_lost: false }
 }
 
-fn delta() -> Delta {
+fn delta() -> CheckpointDelta {
     let incarnation = Incarnation("one".to_owned());
     let mark = CheckpointMark { incarnation, seq: Seq(1), version: 1, hash: RollingHash::default() };
-    Delta {
+    CheckpointDelta {
         base: None,
-        useless: None,
+        invalid: None,
         mark,
         partition: vec![0; 100_000],
         changed: Vec::new(),

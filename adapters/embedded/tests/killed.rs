@@ -13,7 +13,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use longshore_embedded::{Access, Embedded, OpenError};
 use longshore_ports::Backend;
-use longshore_proto::{ClaimKey, Claimed, Digest, Event, NodeId, Partition, RunId, Seq, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, Digest, Event, NodeId, Partition, RunId, Seq, Timestamp};
 
 const LOG: Partition = Partition(0);
 
@@ -170,6 +170,6 @@ async fn read_all(backend: &Backend) -> Vec<Event> {
     entries.into_iter().flat_map(|entry| entry.events).map(|event| event.expect("whole")).collect()
 }
 
-async fn claim(backend: &Backend, step: &str) -> Claimed {
+async fn claim(backend: &Backend, step: &str) -> ClaimResult {
     backend.claims.claim(&claim_key(step), &node(), Duration::ZERO).await.expect("answers")
 }

@@ -3,7 +3,7 @@
 use async_nats::ServerAddr;
 
 use super::error::ConnectError;
-use longshore_ports::shown_addresses;
+use longshore_ports::redact_addresses;
 
 /// Parses an address.
 pub(super) fn address(url: &str) -> Result<ServerAddr, ConnectError> {
@@ -15,7 +15,7 @@ pub(super) fn address(url: &str) -> Result<ServerAddr, ConnectError> {
 /// Returns a text that is not an address, without a part that may be a password.
 fn shown_text(url: &str) -> String {
     let url = if url.contains("://") { url.to_owned() } else { format!("nats://{url}") };
-    format!("`{}`", shown_addresses(&url))
+    format!("`{}`", redact_addresses(&url))
 }
 
 /// Returns the addresses without user, password or token. The client library writes whole addresses into its log lines;

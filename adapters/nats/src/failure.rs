@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 
 use async_nats::jetstream::{self, ErrorCode};
-use longshore_ports::{Cause, Error};
+use longshore_ports::{Error, ErrorCause};
 
 /// Permanent errors of the server, beside those whose status is in the four hundreds.
 const PERMANENT: [ErrorCode; 4] = [

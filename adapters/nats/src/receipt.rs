@@ -7,7 +7,7 @@ use async_nats::jetstream::AckKind;
 use async_nats::{Message, Subject};
 use async_trait::async_trait;
 use bytes::Bytes;
-use longshore_ports::{Error, Receipt, Reminder};
+use longshore_ports::{AckWaitExtender, Error, Receipt};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -112,7 +112,7 @@ impl Receipt for NatsReceipt {
         self.reply.send(AckKind::Progress).await
     }
 
-    fn reminder(&self) -> Option<Arc<dyn Reminder>> {
+    fn ack_wait_extender(&self) -> Option<Arc<dyn AckWaitExtender>> {
         Some(Arc::new(self.reply.clone()))
     }
 

@@ -1,6 +1,6 @@
 //! Causes of failures, by the errors that Redis answers.
 
-use longshore_ports::Cause;
+use longshore_ports::ErrorCause;
 use redis::RedisError;
 
 /// Returns the cause that an error of the server names.

@@ -186,7 +186,7 @@ struct DeltaHeader<'a> {
 impl<'a> DeltaHeader<'a> {
     fn of(delta: &'a Delta) -> Result<Self, WireError> {
         let base = delta.base.as_ref().map(encode).transpose()?;
-        let useless = delta.useless.as_ref().map(encode).transpose()?;
+        let useless = delta.invalid.as_ref().map(encode).transpose()?;
         let (mark, seq) = (encode(&delta.mark)?, delta.mark.seq.0);
         let life = format!("{}/{}", delta.mark.incarnation, delta.mark.version);
         Ok(Self { base, mark, seq, life, useless, partition: &delta.partition })

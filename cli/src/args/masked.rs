@@ -1,7 +1,7 @@
 //! Masks credentials in the message about a command line that is refused.
 
 use clap::error::Error;
-use longshore_ports::shown_addresses;
+use longshore_ports::redact_addresses;
 use longshore_worker::mcp::Secrets;
 
 /// Returns the message about a refused command line with masked credentials: addresses, and values of options whose names
@@ -15,10 +15,10 @@ pub(crate) fn without_credentials(error: &Error, line: &[String]) -> Option<Stri
     let mut shown = message.clone();
     for argument in line.iter().map(String::as_str).chain(values).filter(|argument| argument.contains("://"))
     {
-        shown = shown.replace(argument, &shown_addresses(argument));
+        shown = shown.replace(argument, &redact_addresses(argument));
     }
     let shown = secrets.hide(&shown);
-    let shown = shown_addresses(&shown);
+    let shown = redact_addresses(&shown);
     (shown != message).then(|| shown.into_owned())
 }
 

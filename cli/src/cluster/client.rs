@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_nats::NatsClient;
-use longshore_ports::{DeadLetter, Registered, RunPage, RunQuery};
+use longshore_ports::{DeadLetter, RunPage, RunQuery, WorkflowVersion};
 use longshore_proto::{
     CallUpdate, Digest, Namespace, RunId, RunSummary, RunView, StepPath, SubmitBody, TraceContext,
     WorkflowName, subject,
@@ -62,9 +62,9 @@ pub(crate) struct SubmitAnswer {
 pub(crate) struct RegisteredText {
     /// The version.
     #[serde(flatten)]
-    pub(crate) version: Registered,
+    pub(crate) version: WorkflowVersion,
     /// All versions, the current one first.
-    pub(crate) versions: Vec<Registered>,
+    pub(crate) versions: Vec<WorkflowVersion>,
     /// The text.
     pub(crate) text: String,
 }
@@ -154,7 +154,7 @@ impl Client {
     }
 
     /// Registers a workflow.
-    pub(crate) async fn push(&self, text: &str) -> Result<Registered, Failure> {
+    pub(crate) async fn push(&self, text: &str) -> Result<WorkflowVersion, Failure> {
         self.ask(Verb::Push, &json!({ "text": text })).await
     }
 

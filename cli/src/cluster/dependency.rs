@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use longshore_ports::{Cause, Error};
+use longshore_ports::{Error, ErrorCause};
 use metrics::counter;
 use tokio::time::Instant;
 
@@ -109,7 +109,7 @@ impl Dependency {
     /// Exports the counters of failures with zero. Otherwise the first failure of a series would not count as an increase.
     pub(super) fn export_failures(&self) {
         if !self.is_probe {
-            for cause in Cause::ALL {
+            for cause in ErrorCause::ALL {
                 counter!(FAILURES, "operation" => self.operation, "reason" => cause.as_str()).increment(0);
             }
         }

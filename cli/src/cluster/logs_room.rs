@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
+use longshore_ports::ADMISSION_LIMIT_PERCENT;
 use metrics::gauge;
 use tracing::warn;
 

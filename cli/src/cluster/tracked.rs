@@ -12,8 +12,8 @@ use longshore_ports::{
     RunLog, RunPage, RunQuery, RunRow,
 };
 use longshore_proto::{
-    CheckpointMark, ClaimKey, Claimed, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId, Partition,
-    RunId, Seq, ServerName, Timestamp,
+    CheckpointMark, ClaimKey, ClaimResult, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId,
+    Partition, RunId, Seq, ServerName, Timestamp,
 };
 
 use super::dependencies::Dependencies;
@@ -124,7 +124,7 @@ impl Checkpoints for TrackedPort<dyn Checkpoints> {
     async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
         let each = &self.records.checkpoints;
         let committed = of_partition(each, partition, self.port.commit(partition, delta)).await;
-        if matches!(committed, Ok(Committed::Refused { .. }))
+        if matches!(committed, Ok(CommitResult::Refused { .. }))
             && let Some(dependency) = each.get(usize::from(partition.0))
         {
             dependency.count_failure("refused");
@@ -148,8 +148,8 @@ impl Checkpoints for TrackedPort<dyn Checkpoints> {
         self.port.runs(query).await
     }
 
-    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
-        self.port.live(namespace).await
+    async fn count_live(&self, namespace: &Namespace) -> Result<u64, Error> {
+        self.port.count_live(namespace).await
     }
 }
 
@@ -159,8 +159,8 @@ impl Claims for TrackedPort<dyn Claims> {
         self.records.claims.watch(self.port.claim(key, holder, lease)).await
     }
 
-    async fn born(&self) -> Result<Timestamp, Error> {
-        self.port.born().await
+    async fn complete_since(&self) -> Result<Timestamp, Error> {
+        self.port.complete_since().await
     }
 
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_proto::{FaultClass, PROGRESS_TIMEOUTS, ServerName};
+use longshore_proto::{FaultClass, MAX_TIMEOUT_FACTOR, ServerName};
 use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{Answer, CallFault, ServerPool, Tool, ToolCall, ToolList, mask_warning};
 use serde_json::{Map, Value};
@@ -173,7 +173,7 @@ async fn make_call(
         tool,
         arguments,
         timeout,
-        max_timeout: timeout.saturating_mul(PROGRESS_TIMEOUTS),
+        max_timeout: timeout.saturating_mul(MAX_TIMEOUT_FACTOR),
         idempotency_key: &key,
         trace: None,
         job: None,

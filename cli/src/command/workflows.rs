@@ -1,6 +1,6 @@
 //! `longshore workflows`: the workflows that are registered in the cluster.
 
-use longshore_ports::Registered;
+use longshore_ports::WorkflowVersion;
 use longshore_proto::WorkflowName;
 use serde::Serialize;
 
@@ -22,8 +22,8 @@ const WORKFLOW_SCHEMA: &str = "longshore.workflow";
 #[derive(Serialize)]
 struct WorkflowDocument<'a> {
     #[serde(flatten)]
-    shown: &'a Registered,
-    versions: &'a [Registered],
+    shown: &'a WorkflowVersion,
+    versions: &'a [WorkflowVersion],
     text: &'a str,
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn delete(
     Ok(exit)
 }
 
-fn print(workflows: &[Registered], json: bool, output: &Output) -> Result<(), Failure> {
+fn print(workflows: &[WorkflowVersion], json: bool, output: &Output) -> Result<(), Failure> {
     if json {
         return workflows.iter().try_for_each(|workflow| output.document(REGISTERED_SCHEMA, workflow));
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use longshore_ports::shown_addresses;
+use longshore_ports::redact_addresses;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -92,7 +92,7 @@ impl StoreAddress {
 
 impl fmt::Display for StoreAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&shown_addresses(&self.0))
+        f.write_str(&redact_addresses(&self.0))
     }
 }
 

@@ -28,7 +28,8 @@ impl ServersFile {
                 helps.push(self.similar_secrets(&name));
                 continue;
             }
-            for (step, call) in calls(plan).filter(|(_, call)| call.with.lone_inputs().contains(input)) {
+            for (step, call) in calls(plan).filter(|(_, call)| call.with.standalone_inputs().contains(input))
+            {
                 let to = SecretRecipient { namespace, server: &call.server, tool: &call.tool };
                 if !self.config.as_ref().is_some_and(|config| config.gives_secret(&name, &to)) {
                     problems.push_str(&format!(
@@ -50,14 +51,14 @@ impl ServersFile {
         let path = self.path.display();
         let target = format!("`{}/{}`", call.server, call.tool);
         let bound: Vec<&SecretName> = config.secrets_bound_to(&call.server, &call.tool).collect();
-        let inputs = call.with.lone_inputs();
+        let inputs = call.with.standalone_inputs();
         let secret_inputs =
             plan.inputs.iter().filter(|input| input.secret && inputs.contains(input.name.as_str()));
         let defaults = Map::new();
         let mut problems = Vec::new();
         for input in secret_inputs {
             let named =
-                plan.secrets_named(&defaults).find(|(name, _)| *name == input.name).map(|(_, secret)| secret);
+                plan.named_secrets(&defaults).find(|(name, _)| *name == input.name).map(|(_, secret)| secret);
             let (message, help) = match named {
                 None if bound.is_empty() => (
                     format!("the input `{}` names a secret, and {path} gives none to {target}", input.name),

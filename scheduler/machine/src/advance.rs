@@ -6,7 +6,7 @@
 //! Reports of workers are applied by [`settle`](super::settle), cancels and deadlines by [`stop`](super::stop).
 
 use longshore_proto::{
-    Fault, FaultClass, Job, Payload, RunStatus, StepPath, StepStatus, TimerKind, Timestamp,
+    Fault, FaultClass, Job, Payload, RunStatus, StepPath, StepStatus, TimerKind, Timestamp, value_type,
 };
 use longshore_workflow::{CallStep, Condition, Expr, Plan, StepIndex, StepKind, Template, WorkBudget};
 use serde_json::{Map, Value};
@@ -107,7 +107,7 @@ impl Cursor<'_> {
             return Ok(Some("its group was stopped".to_owned()));
         }
         let holds = |expr: &Expr| {
-            let holds = expr.holds(&scope, &self.budget).map_err(expression_fault)?;
+            let holds = expr.evaluate_condition(&scope, &self.budget).map_err(expression_fault)?;
             Ok(if holds { None } else { Some(is_false(expr)) })
         };
         match &step.condition {
@@ -116,7 +116,7 @@ impl Cursor<'_> {
                 None => holds(expr),
                 obstacle => Ok(obstacle),
             },
-            Condition::Own(expr) => holds(expr),
+            Condition::Explicit(expr) => holds(expr),
         }
     }
 
@@ -183,7 +183,7 @@ impl Cursor<'_> {
             Value::Object(arguments) => arguments,
             Value::Null => Map::new(),
             other => {
-                let problem = format!("`with` gives {}, and a tool takes an object", kind_of(&other));
+                let problem = format!("`with` gives {}, and a tool takes an object", value_type(&other));
                 return Err(Fault::new(FaultClass::Expression, problem));
             }
         };
@@ -199,7 +199,8 @@ impl Cursor<'_> {
                 }
                 Value::String(key) if !key.is_empty() => key,
                 other => {
-                    let problem = format!("`idempotency-key` gives {}, and must give text", kind_of(&other));
+                    let problem =
+                        format!("`idempotency-key` gives {}, and must give text", value_type(&other));
                     return Err(Fault::new(FaultClass::Expression, problem));
                 }
             }),
@@ -408,15 +409,4 @@ fn size(value: &impl serde::Serialize) -> usize {
 
 fn expression_fault(error: longshore_workflow::EvalError) -> Fault {
     Fault::new(FaultClass::Expression, error.to_string())
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use longshore_proto::{Digest, Event, Outcome, Payload, Settlement, StepStatus};
-use longshore_workflow::{Condition, Plan, Reads, StepField, StepIndex, StepKind};
+use longshore_workflow::{Condition, Plan, ReadSet, StepField, StepIndex, StepKind};
 
 use super::{KnownPlan, Machine, Run};
 
@@ -164,14 +164,14 @@ fn pending_reads(plan: &Plan, run: &Run) -> impl Iterator<Item = Reads> {
         .chain(plan.outputs.iter().map(|(_, output)| output.reads()))
 }
 
-fn all_reads(plan: &Plan) -> impl Iterator<Item = Reads> {
+fn all_reads(plan: &Plan) -> impl Iterator<Item = ReadSet> {
     plan.steps.iter().flat_map(step_reads).chain(plan.outputs.iter().map(|(_, output)| output.reads()))
 }
 
-fn step_reads(step: &longshore_workflow::Step) -> Vec<Reads> {
+fn step_reads(step: &longshore_workflow::Step) -> Vec<ReadSet> {
     let condition = match &step.condition {
         Condition::Success => None,
-        Condition::SuccessAnd(expr) | Condition::Own(expr) => Some(expr.reads().clone()),
+        Condition::SuccessAnd(expr) | Condition::Explicit(expr) => Some(expr.reads().clone()),
     };
     let body = match &step.kind {
         StepKind::Call(call) => {

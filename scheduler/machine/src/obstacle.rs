@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use longshore_proto::StepStatus;
+use longshore_proto::{StepStatus, truncate};
 use longshore_workflow::{Expr, Plan, StepIndex};
 
 use super::Run;
@@ -52,9 +52,5 @@ const REASON_CHARS: usize = 200;
 
 /// Says that the condition of a step is false.
 pub(super) fn is_false(expr: &Expr) -> String {
-    let source = expr.source();
-    match source.char_indices().nth(REASON_CHARS) {
-        Some((cut, _)) => format!("`if: {}…` is false", source.get(..cut).unwrap_or_default()),
-        None => format!("`if: {source}` is false"),
-    }
+    format!("`if: {}` is false", truncate(expr.source(), REASON_CHARS))
 }

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use longshore_proto::{Fault, FaultClass, RunStatus, Safety, StepPath, StepStatus, TimerKind, Timestamp};
+use longshore_proto::{
+    Fault, FaultClass, RepeatSafety, RunStatus, StepPath, StepStatus, TimerKind, Timestamp, truncate,
+};
 use longshore_workflow::{Plan, StepIndex, StepKind};
 
 use super::run::{RunError, Step};
@@ -31,7 +33,7 @@ pub(super) fn cancel(
         return end_lost(run, plan, now).then_some(()).ok_or(RecordIgnored::AlreadyStopping);
     }
     run.status = RunStatus::Cancelling;
-    run.cancel_reason = Some(beginning(reason));
+    run.cancel_reason = Some(truncate(reason, REASON_CHARS).into_owned());
     recall(run, plan, |_| true, now, effects);
     Ok(())
 }
@@ -109,7 +111,7 @@ fn end_unreported(
         any = true;
         let in_doubt = matches!(
             plan.step(index).map(|step| &step.kind),
-            Some(StepKind::Call(call)) if call.safety == Safety::Unknown
+            Some(StepKind::Call(call)) if call.safety == RepeatSafety::Unknown
         );
         step.error = Some(Fault::new(FaultClass::Cancelled, format!("{why}; the call may have happened")));
         step.end(if in_doubt { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);

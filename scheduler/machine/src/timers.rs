@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use longshore_proto::{Job, RunId, Timer, TimerKind, Timestamp};
+use longshore_proto::{IN_PLACE_RETRY_LIMIT, Job, RunId, Timer, TimerKind, Timestamp};
 
 use super::Run;
 
@@ -23,7 +23,7 @@ const DOUBLINGS: u32 = 3;
 
 /// Returns the time after which a job without a report is sent again, after it was sent again `sent` times.
 pub(super) fn patience(job: &Job, sent: u32) -> Duration {
-    let attempt = job.max_timeout.saturating_add(IN_PLACE);
+    let attempt = job.max_timeout.saturating_add(IN_PLACE_RETRY_LIMIT);
     let once = attempt.saturating_mul(job.retry.attempts).saturating_add(LOST_AFTER);
     once.saturating_mul(1 << sent.min(DOUBLINGS))
 }

@@ -43,7 +43,7 @@ async fn workers(catalog: &dyn Catalog) -> Vec<WorkerEntry> {
 }
 
 async fn present(catalog: &dyn Catalog, entry: &WorkerEntry, lifetime: Duration) {
-    catalog.present(entry, lifetime).await.expect("answers");
+    catalog.announce(entry, lifetime).await.expect("answers");
 }
 
 async fn worker_is_listed_with_its_entry(fixture: &mut dyn Fixture) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_ports::{Checkpoints, Committed, Delta, Loaded, RunQuery, RunRow};
+use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, RunQuery, RunRow, StoredCheckpoint};
 use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, RunId, RunStatus, Seq};
 use tokio::task::JoinSet;
 
@@ -40,10 +40,10 @@ pub(super) fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
     Delta { base: Some(mark(base)), ..full(to, changed) }
 }
 
-pub(super) fn full(to: u64, changed: Vec<RunRow>) -> Delta {
-    Delta {
+pub(super) fn full(to: u64, changed: Vec<RunRow>) -> CheckpointDelta {
+    CheckpointDelta {
         base: None,
-        useless: None,
+        invalid: None,
         mark: mark(to),
         partition: format!("at {to}").into_bytes(),
         changed,
@@ -58,15 +58,15 @@ impl CheckpointClient {
         Self(fixture.backend().checkpoints)
     }
 
-    async fn commit(&self, delta: Delta) -> Committed {
+    async fn commit(&self, delta: CheckpointDelta) -> CommitResult {
         self.0.commit(LOG, delta.into()).await.expect("answers")
     }
 
-    pub(super) async fn accept(&self, delta: Delta) {
-        assert_eq!(self.commit(delta).await, Committed::Accepted);
+    pub(super) async fn accept(&self, delta: CheckpointDelta) {
+        assert_eq!(self.commit(delta).await, CommitResult::Accepted);
     }
 
-    async fn load(&self) -> Loaded {
+    async fn load(&self) -> StoredCheckpoint {
         self.0.load(LOG).await.expect("answers").expect("a checkpoint")
     }
 
@@ -128,8 +128,8 @@ async fn delta_onto_another_base_is_refused_and_changes_nothing(fixture: &mut dy
     ];
     for base in bases {
         let changed = vec![row(1, Succeeded, "changed"), row(3, Running, "new")];
-        let wrong = Delta { base: Some(base), expired: vec![run(2)], ..full(9, changed) };
-        assert_eq!(checkpoint.commit(wrong).await, Committed::Refused { stored: Some(mark(7)) });
+        let wrong = CheckpointDelta { base: Some(base), expired: vec![run(2)], ..full(9, changed) };
+        assert_eq!(checkpoint.commit(wrong).await, CommitResult::Refused { stored: Some(mark(7)) });
     }
     assert_eq!(checkpoint.load().await, before);
     assert_eq!(checkpoint.list(RunQuery::default()).await, [run(2), run(1)]);
@@ -138,7 +138,7 @@ async fn delta_onto_another_base_is_refused_and_changes_nothing(fixture: &mut dy
 async fn delta_without_a_stored_checkpoint_is_refused(fixture: &mut dyn Fixture) {
     let checkpoint = CheckpointClient::of(fixture);
     let refused = checkpoint.commit(delta(1, 2, vec![row(1, Running, "one")])).await;
-    assert_eq!(refused, Committed::Refused { stored: None });
+    assert_eq!(refused, CommitResult::Refused { stored: None });
     assert_eq!(checkpoint.0.load(LOG).await.expect("answers"), None);
 }
 
@@ -163,7 +163,7 @@ async fn one_of_many_commits_onto_one_base_is_accepted(fixture: &mut dyn Fixture
         commits.spawn(async move { (n, checkpoint.commit(delta(1, n, vec![row(n, Running, "")])).await) });
     }
     let answers = commits.join_all().await;
-    let accepted: Vec<_> = answers.iter().filter(|(_, answer)| *answer == Committed::Accepted).collect();
+    let accepted: Vec<_> = answers.iter().filter(|(_, answer)| *answer == CommitResult::Accepted).collect();
     let [(n, _)] = accepted[..] else { unreachable!("one of them: {answers:?}") };
     let loaded = checkpoint.load().await;
     assert_eq!((loaded.mark, loaded.live), (mark(*n), vec![(run(*n), Vec::new())]));
@@ -196,12 +196,12 @@ async fn full_checkpoint_does_not_replace_a_newer_one_of_another_leader(fixture:
     let elsewhere = CheckpointMark { incarnation: Incarnation("another".to_owned()), ..mark(9) };
     let wrong = [
         full(6, Vec::new()),
-        Delta { useless: Some(mark(5)), ..full(6, Vec::new()) },
-        Delta { mark: elsewhere, ..full(9, Vec::new()) },
-        Delta { mark: CheckpointMark { version: 9, ..mark(9) }, ..full(9, Vec::new()) },
+        CheckpointDelta { invalid: Some(mark(5)), ..full(6, Vec::new()) },
+        CheckpointDelta { mark: elsewhere, ..full(9, Vec::new()) },
+        CheckpointDelta { mark: CheckpointMark { version: 9, ..mark(9) }, ..full(9, Vec::new()) },
     ];
     for delta in wrong {
-        assert_eq!(checkpoint.commit(delta).await, Committed::Refused { stored: Some(mark(7)) });
+        assert_eq!(checkpoint.commit(delta).await, CommitResult::Refused { stored: Some(mark(7)) });
     }
     assert_eq!(checkpoint.load().await, before);
 }
@@ -211,7 +211,7 @@ async fn useless_checkpoint_is_replaced_with_its_finished_runs(fixture: &mut dyn
     checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
     let another = CheckpointMark { incarnation: Incarnation("another".to_owned()), ..mark(3) };
     let rebuilt = full(3, vec![row(3, Running, "three"), row(4, Succeeded, "four")]);
-    let rebuilt = Delta { useless: Some(mark(7)), mark: another.clone(), ..rebuilt };
+    let rebuilt = CheckpointDelta { invalid: Some(mark(7)), mark: another.clone(), ..rebuilt };
     checkpoint.accept(rebuilt.clone()).await;
     checkpoint.accept(rebuilt).await;
     assert_eq!(checkpoint.load().await.mark, another);
@@ -223,7 +223,7 @@ async fn expired_runs_are_deleted(fixture: &mut dyn Fixture) {
     let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(1, vec![row(1, Failed, ""), row(2, Failed, "")])).await;
     let expired = vec![run(1), run(77)];
-    checkpoint.accept(Delta { expired, ..delta(1, 2, Vec::new()) }).await;
+    checkpoint.accept(CheckpointDelta { expired, ..delta(1, 2, Vec::new()) }).await;
     assert_eq!(checkpoint.list(RunQuery::default()).await, [run(2)]);
     assert_eq!(checkpoint.0.run(run(1)).await.expect("answers"), None);
 }
@@ -234,7 +234,7 @@ async fn checkpoints_of_partitions_are_separate(fixture: &mut dyn Fixture) {
     let there = RunRow { summary: summary(run_in(other, 9), Running, 1), state: b"there".to_vec() };
     checkpoint.accept(full(1, vec![row(1, Running, "here")])).await;
     let committed = checkpoint.0.commit(other, full(8, vec![there]).into()).await.expect("answers");
-    assert_eq!(committed, Committed::Accepted);
+    assert_eq!(committed, CommitResult::Accepted);
     checkpoint.accept(full(2, Vec::new())).await;
     let loaded = checkpoint.0.load(other).await.expect("answers").expect("a checkpoint");
     assert_eq!((loaded.mark.seq, loaded.live.len()), (Seq(8), 1));

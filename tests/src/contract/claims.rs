@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_ports::{Claims, clock};
-use longshore_proto::{ClaimKey, Claimed};
+use longshore_proto::{ClaimKey, ClaimResult};
 use tokio::task::JoinSet;
 
 use crate::wait::until_some;
@@ -48,7 +48,7 @@ impl StepClaims {
         Self { claims: fixture.backend().claims, key: claim_key(1) }
     }
 
-    async fn claim(&self, who: &str, lease: Duration) -> Claimed {
+    async fn claim(&self, who: &str, lease: Duration) -> ClaimResult {
         self.claims.claim(&self.key, &node(who), lease).await.expect("answers")
     }
 
@@ -73,8 +73,8 @@ impl StepClaims {
     }
 }
 
-fn lapsed(holder: &str) -> Claimed {
-    Claimed::Lapsed { holder: Some(node(holder)) }
+fn lapsed(holder: &str) -> ClaimResult {
+    ClaimResult::Lapsed { holder: Some(node(holder)) }
 }
 
 /// Returns the answer to later claims: the store of a cluster names the lost holder again, and the data file does not.
@@ -82,16 +82,16 @@ fn lapsed_again(fixture: &dyn Fixture, holder: &str) -> Claimed {
     Claimed::Lapsed { holder: fixture.cluster().map(|_| node(holder)) }
 }
 
-fn is_busy(claimed: &Claimed) -> bool {
-    matches!(claimed, Claimed::Busy { .. })
+fn is_busy(claimed: &ClaimResult) -> bool {
+    matches!(claimed, ClaimResult::Busy { .. })
 }
 
 async fn first_caller_wins_and_others_learn_the_end_of_its_lease(fixture: &mut dyn Fixture) {
     let calls = StepClaims::new(fixture);
     let before = clock::now();
-    assert_eq!(calls.claim("a", HOUR).await, Claimed::Won);
+    assert_eq!(calls.claim("a", HOUR).await, ClaimResult::Won);
     let after = clock::now();
-    let Claimed::Busy { until } = calls.claim("b", HOUR).await else { unreachable!("a has it") };
+    let ClaimResult::Busy { until } = calls.claim("b", HOUR).await else { unreachable!("a has it") };
     assert!(until >= before.plus(HOUR) && until <= after.plus(HOUR), "{until}");
 }
 
@@ -102,7 +102,7 @@ async fn one_of_many_concurrent_callers_wins(fixture: &mut dyn Fixture) {
         callers.spawn(async move { calls.claim(&format!("node-{caller}"), HOUR).await });
     }
     let answers = callers.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| **answer == Claimed::Won).count(), 1);
+    assert_eq!(answers.iter().filter(|answer| **answer == ClaimResult::Won).count(), 1);
     assert_eq!(answers.iter().filter(|answer| is_busy(answer)).count(), 49);
 }
 
@@ -136,7 +136,7 @@ async fn renewed_lease_continues(fixture: &mut dyn Fixture) {
     let calls = StepClaims::new(fixture);
     calls.claim("a", MOMENT).await;
     assert!(calls.renew("a", HOUR).await);
-    let Claimed::Busy { until } = calls.claim("b", HOUR).await else { unreachable!("a has it") };
+    let ClaimResult::Busy { until } = calls.claim("b", HOUR).await else { unreachable!("a has it") };
     assert!(until.since(clock::now()) > HOUR / 2);
 }
 
@@ -163,14 +163,14 @@ async fn completed_claim_stays_completed(fixture: &mut dyn Fixture) {
     calls.done("a").await;
     calls.release("a").await;
     assert!(!calls.renew("a", HOUR).await);
-    assert_eq!(calls.claim("a", HOUR).await, Claimed::Done);
-    assert_eq!(calls.claim("b", HOUR).await, Claimed::Done);
+    assert_eq!(calls.claim("a", HOUR).await, ClaimResult::Done);
+    assert_eq!(calls.claim("b", HOUR).await, ClaimResult::Done);
 }
 
 async fn only_the_holder_can_complete_a_claim(fixture: &mut dyn Fixture) {
     let calls = StepClaims::new(fixture);
     calls.done("a").await;
-    assert_eq!(calls.claim("a", Duration::ZERO).await, Claimed::Won);
+    assert_eq!(calls.claim("a", Duration::ZERO).await, ClaimResult::Won);
     assert_eq!(calls.claim("b", HOUR).await, lapsed("a"));
     calls.done("a").await;
     assert!(is_busy(&calls.claim("c", HOUR).await));
@@ -181,7 +181,7 @@ async fn released_claim_can_be_won_again(fixture: &mut dyn Fixture) {
     calls.claim("a", HOUR).await;
     calls.release("a").await;
     assert!(!calls.renew("a", HOUR).await);
-    assert_eq!(calls.claim("b", HOUR).await, Claimed::Won);
+    assert_eq!(calls.claim("b", HOUR).await, ClaimResult::Won);
 }
 
 async fn only_the_holder_can_release_a_claim(fixture: &mut dyn Fixture) {
@@ -204,7 +204,7 @@ async fn claims_of_different_steps_are_separate(fixture: &mut dyn Fixture) {
     let calls = StepClaims::new(fixture);
     let other = StepClaims { key: claim_key(2), ..StepClaims::new(fixture) };
     calls.claim("a", HOUR).await;
-    assert_eq!(other.claim("b", HOUR).await, Claimed::Won);
+    assert_eq!(other.claim("b", HOUR).await, ClaimResult::Won);
     calls.done("a").await;
     assert!(other.renew("b", HOUR).await);
 }
@@ -228,7 +228,11 @@ async fn store_returns_the_time_since_which_it_has_all_claims(fixture: &mut dyn 
     let born = calls.claims.born().await.expect("answers");
     assert!(born <= clock::now(), "{born}");
     calls.claim("a", HOUR).await;
-    assert_eq!(calls.claims.born().await.expect("answers"), born, "a claim changes nothing");
+    assert_eq!(calls.claims.complete_since().await.expect("answers"), born, "a claim changes nothing");
     fixture.restart().await;
-    assert_eq!(fixture.backend().claims.born().await.expect("answers"), born, "nor does a new process");
+    assert_eq!(
+        fixture.backend().claims.complete_since().await.expect("answers"),
+        born,
+        "nor does a new process"
+    );
 }

@@ -57,7 +57,7 @@ impl Leases {
     }
 
     async fn attend(&self, who: &str, ttl: Duration) -> Vec<NodeId> {
-        self.0.attend(&node(who), ttl).await.expect("answers")
+        self.0.announce_scheduler(&node(who), ttl).await.expect("answers")
     }
 }
 
@@ -152,8 +152,8 @@ async fn scheduler_that_left_is_not_listed(fixture: &mut dyn Fixture) {
     let leases = Leases::of(fixture);
     leases.attend("a", HOUR).await;
     leases.attend("b", HOUR).await;
-    leases.0.leave(&node("a")).await.expect("answers");
-    leases.0.leave(&node("a")).await.expect("answers");
+    leases.0.withdraw_scheduler(&node("a")).await.expect("answers");
+    leases.0.withdraw_scheduler(&node("a")).await.expect("answers");
     assert_eq!(leases.attend("b", HOUR).await, nodes(["b"]));
 }
 
@@ -169,6 +169,6 @@ async fn attending_does_not_take_a_lease(fixture: &mut dyn Fixture) {
     let leases = Leases::of(fixture);
     leases.attend("a", HOUR).await;
     assert!(leases.hold("b", HOUR).await);
-    leases.0.leave(&node("b")).await.expect("answers");
+    leases.0.withdraw_scheduler(&node("b")).await.expect("answers");
     assert!(!leases.hold("a", HOUR).await);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_ports::{Backend, ENTRY_LIMIT_BYTES, Entry, LogReader};
+use longshore_ports::{Backend, ENTRY_LIMIT_BYTES, LogEntry, LogReader};
 use longshore_proto::{Event, Namespace, Partition, RunId, Seq, Signal, decode_all};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -54,7 +54,7 @@ async fn reader(backend: &Backend, from: u64) -> Box<dyn LogReader> {
 }
 
 /// Reads until `count` entries have come.
-async fn read(reader: &mut dyn LogReader, count: usize) -> Vec<Entry> {
+async fn read(reader: &mut dyn LogReader, count: usize) -> Vec<LogEntry> {
     let mut entries = Vec::new();
     while entries.len() < count {
         entries.extend(reader.next(count - entries.len()).await.expect("reads on"));
@@ -62,11 +62,11 @@ async fn read(reader: &mut dyn LogReader, count: usize) -> Vec<Entry> {
     entries
 }
 
-fn seqs(entries: &[Entry]) -> Vec<u64> {
+fn seqs(entries: &[LogEntry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.seq.0).collect()
 }
 
-fn facts(entries: &[Entry]) -> Vec<&Event> {
+fn facts(entries: &[LogEntry]) -> Vec<&Event> {
     entries.iter().flat_map(|entry| &entry.events).map(|event| event.as_ref().expect("decodes")).collect()
 }
 

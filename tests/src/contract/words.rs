@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use longshore_proto::{
     Attempt, CheckpointMark, ClaimKey, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId,
-    OnToolError, Partition, Payload, RetryPolicy, RollingHash, RunId, RunStatus, RunSummary, Safety, Seq,
-    ServerName, Signal, StepPath, Timestamp, WorkflowRef,
+    OnToolError, Partition, Payload, RepeatSafety, RetryPolicy, RollingHash, RunId, RunStatus, RunSummary,
+    Seq, ServerName, Signal, StepPath, Timestamp, WorkflowRef,
 };
 use serde_json::json;
 
@@ -66,7 +66,7 @@ pub(super) fn job_for(name: &str, n: u64) -> Job {
         timeout: Duration::from_secs(60),
         max_timeout: Duration::from_secs(60),
         retry: RetryPolicy::default(),
-        safety: Safety::Unknown,
+        safety: RepeatSafety::Unknown,
         idempotency_key: format!("key-{n}"),
         own_key: false,
         on_tool_error: OnToolError::Fail,

@@ -9,7 +9,7 @@ use crate::folder::{Case, WORKFLOW};
 async fn bare_nan_in_a_text_is_kept_as_text_and_named_where_a_value_is_read() {
     let case = Case::of("06-nan");
     let ended = case.run(WORKFLOW).await.expecting(20);
-    ended.saying(&["is a text (\"{\\\"mean\\\": 1.5, \\\"stddev\\\": NaN}\") and has no `mean`"]);
+    ended.saying(&["is text (\"{\\\"mean\\\": 1.5, \\\"stddev\\\": NaN}\") and has no `mean`"]);
     assert_eq!(case.step("a").await.status, StepStatus::Succeeded);
 }
 

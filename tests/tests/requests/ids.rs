@@ -65,7 +65,7 @@ async fn id_of_an_expired_run_is_a_new_run_with_new_claims() {
         let key = job.job.claim().expect("it may not be repeated");
         // Like a worker: the claim belongs to the call, and is kept for a day.
         let claimed = claims.claim(&key, &worker, PATIENCE).await.expect("claims");
-        assert_eq!(claimed, Claimed::Won);
+        assert_eq!(claimed, ClaimResult::Won);
         cluster.settle(job, json!([])).await;
         claims.done(&key, &worker).await.expect("is done");
         keys.push(key);

@@ -101,7 +101,7 @@ async fn run_without_a_worker_shows_it_and_can_be_cancelled() {
         servers: vec!["crm".parse().expect("a server")],
         problems: Vec::new(),
     };
-    cluster.redis.catalog().present(&entry, PATIENCE).await.expect("presents");
+    cluster.redis.catalog().announce(&entry, PATIENCE).await.expect("presents");
     let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
     assert_eq!(view["steps"][0]["waiting_for"], Value::Null);
 
@@ -132,7 +132,7 @@ async fn run_queued_behind_others_shows_it() {
         servers: vec!["crm".parse().expect("a server")],
         problems: Vec::new(),
     };
-    cluster.redis.catalog().present(&entry, PATIENCE).await.expect("presents");
+    cluster.redis.catalog().announce(&entry, PATIENCE).await.expect("presents");
     let mut runs = Vec::new();
     for _ in 0..3 {
         let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits");

@@ -17,6 +17,7 @@ fn root() -> PathBuf {
 fn sources() -> Vec<(String, String)> {
     let parts = [
         "proto",
+        "suggest",
         "workflow",
         "ports",
         "adapters",
@@ -117,7 +118,8 @@ fn dependencies_go_one_way() {
         assert!(found.is_empty(), "{part} depends on {found:?}");
     };
     ours("proto", &[]);
-    ours("workflow", &["longshore-proto"]);
+    ours("suggest", &[]);
+    ours("workflow", &["longshore-proto", "longshore-suggest"]);
     ours("ports", &["longshore-proto"]);
     ours("scheduler/machine", &["longshore-proto", "longshore-workflow"]);
     ours("scheduler", &["longshore-proto", "longshore-workflow", "longshore-ports", "longshore-machine"]);

@@ -134,7 +134,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn claimed(&mut self, claimed: Claimed, now: Timestamp) -> Effect {
+    fn claimed(&mut self, claimed: ClaimResult, now: Timestamp) -> Effect {
         match claimed {
             Claimed::Done => return self.done(Outcome::Indeterminate(report_too_late())),
             Claimed::Busy { until } => {
@@ -253,14 +253,14 @@ impl<'a> Machine<'a> {
                 self.phase = JobPhase::Waiting { due: now.plus(delay), fault };
                 Effect::Wait(delay)
             }
-            (Next::Again(delay), _) => self.settle(Settlement::Again { at: now.plus(delay), fault }),
-            (Next::GiveUp, Some(Interrupt::Stopping | Interrupt::ClaimLost))
+            (RetryDecision::Again(delay), _) => self.settle(Settlement::Again { at: now.plus(delay), fault }),
+            (RetryDecision::GiveUp, Some(Interrupt::Stopping | Interrupt::ClaimLost))
                 if fault.class == FaultClass::Cancelled =>
             {
                 self.return_to_queue(None)
             }
-            (Next::GiveUp, _) => {
-                let not_retried = retry.why_not(number, &fault, *safety);
+            (RetryDecision::GiveUp, _) => {
+                let not_retried = retry.not_retried_reason(number, &fault, *safety);
                 self.done(Outcome::Fault(Fault { not_retried, ..fault }))
             }
         }

@@ -7,8 +7,8 @@ mod interrupts;
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, ClaimKey, Claimed, Event, Fault, FaultClass, Job, JobId, NodeId, OnToolError,
-    Outcome, Output, Partition, Payload, RetryPolicy, RunId, Safety, Sent, Settlement, Timestamp,
+    Attempt, AttemptRecord, ClaimKey, ClaimResult, Event, Fault, FaultClass, Job, JobId, NodeId, OnToolError,
+    Outcome, Output, Partition, Payload, RepeatSafety, RetryPolicy, RunId, Sent, Settlement, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fn safe() -> Job {
         timeout: Duration::from_secs(5),
         max_timeout: Duration::from_secs(5),
         retry: RetryPolicy { jitter: false, delay: Duration::from_millis(400), ..RetryPolicy::default() },
-        safety: Safety::Safe,
+        safety: RepeatSafety::Safe,
         idempotency_key: "key".into(),
         own_key: false,
         on_tool_error: OnToolError::Fail,
@@ -44,7 +44,7 @@ fn safe() -> Job {
 
 /// Returns the same job without the statement that it is safe to repeat.
 fn unsafe_to_repeat() -> Job {
-    Job { safety: Safety::Unknown, ..safe() }
+    Job { safety: RepeatSafety::Unknown, ..safe() }
 }
 
 /// Applies the left side of each line to a machine, and compares its effects with the right side.
@@ -133,7 +133,7 @@ fn call_ended(result: Result<Answer, CallFault>) -> Input {
     })
 }
 
-fn claimed(answer: &str) -> Claimed {
+fn claimed(answer: &str) -> ClaimResult {
     match answer {
         "won" => Claimed::Won,
         "lapsed" => Claimed::Lapsed { holder: Some("w0-1-a-7".parse().expect("a node id")) },

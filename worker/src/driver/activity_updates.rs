@@ -77,7 +77,7 @@ impl<'a> ActivityUpdates<'a> {
 #[cfg(test)]
 mod tests {
     use longshore_proto::{
-        JobId, OnToolError, Partition, Payload, Progress, RetryPolicy, RunId, Safety, Timestamp,
+        JobId, OnToolError, Partition, Payload, Progress, RepeatSafety, RetryPolicy, RunId, Timestamp,
     };
     use tokio::time::{Instant, timeout};
 
@@ -111,7 +111,7 @@ mod tests {
             timeout,
             max_timeout: timeout,
             retry,
-            safety: Safety::Safe,
+            safety: RepeatSafety::Safe,
             idempotency_key: "key".into(),
             own_key: false,
             on_tool_error: OnToolError::Fail,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use longshore_proto::match_units;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
@@ -185,7 +186,7 @@ impl<'s> CheckCost<'s> {
 
     fn pattern(&mut self, pattern: &str, text: &str) -> WithinLimit {
         let weight = *self.patterns.get(pattern)?;
-        self.spend(1 + count(text.len()).saturating_mul(weight) / WEIGHTED_BYTES_PER_UNIT)
+        self.spend(1 + match_units(text, weight))
     }
 
     fn target(&self, reference: &str) -> Option<&'s Value> {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use longshore_attempt::CallFault;
-use longshore_proto::{Fault, FaultClass, Sent};
+use longshore_proto::{Fault, FaultClass, Sent, truncate_with_size};
 
 use super::config::Secrets;
 use super::oversized::OversizedMessage;
@@ -149,7 +149,7 @@ impl McpFailure {
     /// Returns the fault of a call with this failure.
     pub(crate) fn into_fault(self) -> CallFault {
         let (class, sent, retry_after) = classify(&self);
-        CallFault { fault: Fault::new(class, self.to_string()).after(retry_after), sent }
+        CallFault { fault: Fault::new(class, self.to_string()).with_retry_after(retry_after), sent }
     }
 
     /// Returns the fault of a call that was not sent because of this failure.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::{PatternOptions, Validator};
-use longshore_proto::{pattern_weight, wide_case_folds};
+use longshore_proto::{PATTERN_LIMIT_BYTES, pattern_weight, wide_case_folds};
 use serde_json::Value;
 
 use super::check_cost::CheckCost;
@@ -87,7 +87,7 @@ impl CompiledSchema {
             jsonschema::options()
                 .offline()
                 .should_validate_formats(false)
-                .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES))
+                .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_LIMIT_BYTES))
                 .build(schema)
                 .map_err(|error| UncheckedReason::Invalid(error.to_string()))
         })?;

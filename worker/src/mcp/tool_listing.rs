@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use longshore_proto::{IdError, ServerName, ToolName, closest};
+use longshore_proto::{IdError, ServerName, ToolName};
+use longshore_suggest::closest;
 use rmcp::model::ListToolsResult;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout};

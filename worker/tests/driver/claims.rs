@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_proto::{ClaimKey, Claimed, FaultClass, Job, NodeId, Outcome, Sent, Settlement};
+use longshore_proto::{ClaimKey, ClaimResult, FaultClass, Job, NodeId, Outcome, Sent, Settlement};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 
@@ -15,7 +15,7 @@ fn other() -> NodeId {
 }
 
 /// Asks for a claim as another worker would.
-async fn claim(harness: &Harness, key: &ClaimKey, lease: Duration) -> Claimed {
+async fn claim(harness: &Harness, key: &ClaimKey, lease: Duration) -> ClaimResult {
     harness.backend.claims.claim(key, &other(), lease).await.expect("an answer")
 }
 
@@ -24,14 +24,14 @@ async fn unsafe_call_with_a_lapsed_claim_is_indeterminate_and_not_repeated() {
     let mut harness = Harness::new().await;
     let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
     let key = job.claim().expect("a claim");
-    assert_eq!(claim(&harness, &key, Duration::ZERO).await, Claimed::Won);
+    assert_eq!(claim(&harness, &key, Duration::ZERO).await, ClaimResult::Won);
     harness.publish(&job).await;
     harness.start(WorkerConfig::default());
     let fault = harness.indeterminate(&job.id).await;
     assert!(fault.message.contains("may have happened"), "{fault}");
     harness.stopped().await;
     assert!(harness.journal().is_empty(), "no call");
-    assert_eq!(claim(&harness, &key, LEASE).await, Claimed::Done);
+    assert_eq!(claim(&harness, &key, LEASE).await, ClaimResult::Done);
     assert!(harness.left_the_queue(&job).await);
     harness.close().await;
 }
@@ -44,7 +44,7 @@ async fn claim_is_completed_once_the_outcome_is_in_the_log() {
     harness.publish(&job).await;
     assert!(matches!(harness.outcome(&job.id).await.0, Outcome::Output(_)));
     harness.stopped().await;
-    assert_eq!(claim(&harness, &job.claim().expect("a claim"), LEASE).await, Claimed::Done);
+    assert_eq!(claim(&harness, &job.claim().expect("a claim"), LEASE).await, ClaimResult::Done);
     harness.close().await;
 }
 
@@ -93,7 +93,7 @@ async fn claim_of_a_call_that_was_not_sent_is_released() {
     assert!(matches!(settlement, Settlement::Again { .. }), "{settlement:?}");
     assert_eq!(attempts[0].sent, Sent::Never);
     harness.stopped().await;
-    assert_eq!(claim(&harness, &job.claim().expect("a claim"), LEASE).await, Claimed::Won);
+    assert_eq!(claim(&harness, &job.claim().expect("a claim"), LEASE).await, ClaimResult::Won);
     harness.close().await;
 }
 

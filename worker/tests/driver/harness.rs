@@ -8,8 +8,8 @@ use std::time::Duration;
 use longshore_embedded::{Access, Embedded};
 use longshore_ports::{Backend, Delivery};
 use longshore_proto::{
-    Attempt, AttemptRecord, Event, Fault, Job, JobId, OnToolError, Outcome, Partition, Payload, RetryPolicy,
-    RunId, Safety, Seq, ServerName, Settlement, Timestamp,
+    Attempt, AttemptRecord, Event, Fault, Job, JobId, OnToolError, Outcome, Partition, Payload, RepeatSafety,
+    RetryPolicy, RunId, Seq, ServerName, Settlement, Timestamp,
 };
 use longshore_worker::mcp::{ServerPool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
@@ -198,7 +198,7 @@ pub(crate) fn safe(step: &str, tool: &str, arguments: Value) -> Job {
         timeout: Duration::from_secs(30),
         max_timeout: Duration::from_secs(30),
         retry: RetryPolicy { jitter: false, delay: Duration::from_millis(50), ..RetryPolicy::default() },
-        safety: Safety::Safe,
+        safety: RepeatSafety::Safe,
         idempotency_key: format!("{run}/{step}"),
         own_key: false,
         on_tool_error: OnToolError::Fail,
@@ -209,7 +209,7 @@ pub(crate) fn safe(step: &str, tool: &str, arguments: Value) -> Job {
 
 /// Returns the same job without the statement that it is safe to repeat.
 pub(crate) fn unsafe_to_repeat(step: &str, tool: &str, arguments: Value) -> Job {
-    Job { safety: Safety::Unknown, ..safe(step, tool, arguments) }
+    Job { safety: RepeatSafety::Unknown, ..safe(step, tool, arguments) }
 }
 
 /// Creates the file for which a call of `gate` waits.

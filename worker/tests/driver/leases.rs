@@ -51,8 +51,8 @@ impl Receipt for ImpatientReceipt {
     fn patience(&self) -> Duration {
         Duration::from_secs(2)
     }
-    async fn progress(&self) -> Result<(), Error> {
-        self.0.progress().await
+    async fn extend_ack_wait(&self) -> Result<(), Error> {
+        self.0.extend_ack_wait().await
     }
     async fn ack(self: Box<Self>) -> Result<(), Error> {
         self.0.ack().await
@@ -70,7 +70,7 @@ struct CountedRenewals {
 
 #[async_trait]
 impl Claims for CountedRenewals {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         self.claims.claim(key, holder, lease).await
     }
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
@@ -95,7 +95,7 @@ struct LosableClaims {
 
 #[async_trait]
 impl Claims for LosableClaims {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         self.claims.claim(key, holder, lease).await
     }
     async fn renew(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<bool, Error> {
@@ -134,7 +134,7 @@ async fn claim_is_kept_during_a_call_longer_than_its_lease() {
     let other = "worker-2".parse().expect("a node id");
     let claimed =
         renewals.claim(&job.claim().expect("a claim"), &other, Duration::ZERO).await.expect("an answer");
-    assert!(matches!(claimed, Claimed::Busy { .. }), "{claimed:?}");
+    assert!(matches!(claimed, ClaimResult::Busy { .. }), "{claimed:?}");
     open(&gate);
     assert!(matches!(harness.outcome(&job.id).await.0, Outcome::Output(_)));
     harness.close().await;

@@ -1,7 +1,7 @@
-//! JSON as the YAML parser wants it.
+//! Converts JSON to a form that the YAML parser accepts.
 //!
-//! JSON is YAML with one exception: JSON writes a character beyond U+FFFF as two escapes (`\ud83d\ude00`), which YAML
-//! refuses. This writes them as one (`\U0001f600`) and remembers where every character came from.
+//! JSON is valid YAML with one exception: JSON writes a character beyond U+FFFF as two escapes (`\ud83d\ude00`), which YAML
+//! refuses. This module joins them to one (`\U0001f600`) and maps positions back to the original text.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use serde_json::Number;
 
 use super::scalar;
 
-/// Text to parse, and how its characters map to the bytes of the text people wrote.
-pub(super) struct Prepared<'t> {
+/// The text for the parser, and the mapping of its characters to bytes of the original text.
+pub(super) struct ParserInput<'t> {
     pub(super) text: Cow<'t, str>,
-    /// The byte in the original for each character, and the end. Nothing if characters are bytes.
+    /// Byte offset in the original text for each character, and for the end. `None` if all characters are single bytes.
     places: Option<Vec<usize>>,
 }
 
-impl<'t> Prepared<'t> {
+impl<'t> ParserInput<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         if is_json(text) && text.contains("\\u") {
             return Self::joined(text);
@@ -26,13 +26,13 @@ impl<'t> Prepared<'t> {
         Self { text: Cow::Borrowed(text), places }
     }
 
-    /// Returns true if a plain scalar is what the number would be written as. In JSON, where only numbers have no quotes, it is
-    /// enough that no digit is lost.
+    /// Returns true if a plain scalar has the canonical form of the number. In JSON, where only numbers have no quotes, any form
+    /// is accepted that loses no digits.
     pub(super) fn is_written_as(&self, number: &Number, scalar: &str) -> bool {
         number.to_string() == scalar || (is_json(&self.text) && !scalar::loses_digits(scalar))
     }
 
-    /// The byte of the original at which the `index`-th character of the prepared text stands.
+    /// Returns the byte offset in the original text of the `index`-th character of the parser's text.
     pub(super) fn byte(&self, index: usize) -> usize {
         match &self.places {
             None => index.min(self.text.len()),
@@ -56,7 +56,7 @@ impl<'t> Prepared<'t> {
             joined.push(character);
             places.push(at);
             if character == '\\' {
-                // The escaped character, so that the second backslash of `\\` begins nothing.
+                // Skip the escaped character: the second backslash of `\\` begins no escape.
                 if let Some((at, character)) = rest.next() {
                     joined.push(character);
                     places.push(at);
@@ -68,12 +68,12 @@ impl<'t> Prepared<'t> {
     }
 }
 
-/// Returns true if the text is a JSON object; a byte order mark may come before it.
+/// Returns true if the text is a JSON object, with or without a byte order mark.
 fn is_json(text: &str) -> bool {
     text.trim_start_matches('\u{feff}').trim_start().starts_with('{')
 }
 
-/// The character behind two escapes at the start of `text`.
+/// Decodes a pair of surrogate escapes at the start of `text`.
 fn surrogate_pair(text: &str) -> Option<char> {
     let unit = |text: &str| {
         let digits = text.strip_prefix("\\u")?.get(..4)?;
@@ -93,9 +93,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_are_joined_and_places_kept() {
+    fn surrogate_pairs_are_joined_and_positions_map_back() {
         let text = r#"{"a": "\ud83d\ude00!", "b\\ud83d": "\u00e9"}"#;
-        let prepared = Prepared::new(text);
+        let prepared = ParserInput::new(text);
         assert_eq!(prepared.text, r#"{"a": "\U0001f600!", "b\\ud83d": "\u00e9"}"#);
         let at = |text: &str, c| text.chars().position(|other| other == c).expect("it is there");
         assert_eq!(prepared.byte(at(&prepared.text, '!')), at(text, '!'));
@@ -103,16 +103,16 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_changes_nothing() {
+    fn byte_order_mark_is_ignored() {
         assert_eq!(
-            Prepared::new("\u{feff}{\"a\": \"\\ud83d\\ude00\"}").text,
+            ParserInput::new("\u{feff}{\"a\": \"\\ud83d\\ude00\"}").text,
             "\u{feff}{\"a\": \"\\U0001f600\"}"
         );
     }
 
     #[test]
-    fn yaml_is_left_alone() {
+    fn yaml_text_is_unchanged() {
         let text = "a: \\ud83d\\ude00";
-        assert_eq!(Prepared::new(text).text, text);
+        assert_eq!(ParserInput::new(text).text, text);
     }
 }

@@ -1,28 +1,28 @@
-//! Mistakes in the text, in the words of somebody who writes workflows.
+//! Messages for syntax errors, in terms of workflows instead of YAML.
 //!
-//! The braces, colons and exclamation marks of expressions mean something else to YAML. What the parser says about
-//! them is true and of no help, so these cases are recognised and explained.
+//! The braces, colons and exclamation marks of expressions have other meanings in YAML. The parser's errors about them do
+//! not help an author, so these cases are recognised and explained.
 
 use super::DEPTH_LIMIT;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::source::{Source, Span};
+use crate::source::{SourceText, Span, shorten};
 
-/// A mistake that ends the reading of a text.
-pub(super) struct Fatal {
+/// A mistake that stops the parser.
+pub(super) struct FatalMistake {
     pub(super) problem: Diagnostic,
-    /// The value that it lies in. If that is covered, the rest of the text can be read.
-    pub(super) cover: Option<Span>,
+    /// Span of the value with the mistake, if the rest of the text can be parsed once it is blanked.
+    pub(super) value: Option<Span>,
 }
 
-impl From<Diagnostic> for Fatal {
+impl From<Diagnostic> for FatalMistake {
     fn from(problem: Diagnostic) -> Self {
-        Self { problem, cover: None }
+        Self { problem, value: None }
     }
 }
 
-/// The parser could not go on at byte `at`.
-pub(super) fn syntax(source: &Source<'_>, at: usize, info: &str) -> Fatal {
+/// Explains an error at which the parser stopped, at byte `at`.
+pub(super) fn syntax(source: &SourceText<'_>, at: usize, info: &str) -> FatalMistake {
     let character = source.text().get(at..).and_then(|text| text.chars().next());
     let span = Span::new(at, at + character.filter(|c| *c != '\n').map_or(0, char::len_utf8));
     if info.contains("recursion limit") {
@@ -32,25 +32,25 @@ pub(super) fn syntax(source: &Source<'_>, at: usize, info: &str) -> Fatal {
     let line = line.trim_end();
     let before = line.get(..at - line_start).unwrap_or(line);
     if info.contains("unknown anchor") {
-        return Fatal { problem: alias(span), cover: alias_at(source, at) };
+        return FatalMistake { problem: alias(span), value: alias_at(source, at) };
     }
     if info.contains("mapping values are not allowed") {
         let above = source.line_at(line_start.saturating_sub(1)).1;
-        return indented_into(line_start, before, above)
-            .map_or_else(|| colon(line_start, line, before, span), Fatal::from);
+        return misplaced_key(line_start, before, above)
+            .map_or_else(|| colon(line_start, line, before, span), FatalMistake::from);
     }
-    brace(line_start, line, before).unwrap_or_else(|| plainer(span, info).into())
+    brace(line_start, line, before).unwrap_or_else(|| explain(span, info).into())
 }
 
-/// `*name` around or right before byte `at`.
-fn alias_at(source: &Source<'_>, at: usize) -> Option<Span> {
+/// Returns the span of an alias `*name` at or directly before byte `at`.
+fn alias_at(source: &SourceText<'_>, at: usize) -> Option<Span> {
     let (line_start, line) = source.line_at(at);
     let star = line_start + line.get(..=at.checked_sub(line_start)?)?.rfind('*')?;
     let name = source.text().get(star + 1..)?.split([' ', ',', ']', '}', '\n', '\r']).next()?;
     Some(Span::new(star, star + 1 + name.len()))
 }
 
-/// What the parser says, what that means, and what helps. The first that fits is told.
+/// Parts of parser messages, each with an explanation and the remedy. The first match applies.
 const MEANINGS: [(&str, &str, &str); 21] = [
     (
         "expected '-' indicator",
@@ -72,7 +72,7 @@ const MEANINGS: [(&str, &str, &str); 21] = [
     ),
     (
         "<document start>",
-        "this line does not belong to what stands above it",
+        "this line does not belong to the value above it",
         "begin the keys at the top in the first column",
     ),
     ("unprintable", "this character cannot be printed", "remove it"),
@@ -89,7 +89,7 @@ const MEANINGS: [(&str, &str, &str); 21] = [
     ),
     (
         "parsing a quoted scalar",
-        "a backslash begins an escape, and this is none",
+        "a backslash begins an escape, and this is not one",
         "use single quotes, or write the backslash twice",
     ),
     (
@@ -105,7 +105,7 @@ const MEANINGS: [(&str, &str, &str); 21] = [
     ),
     (
         "simple key expect",
-        "a key that stands before this place has no `:`",
+        "a key before this place has no `:`",
         "write `key: value`; indent further lines of a text below its key",
     ),
     (
@@ -130,8 +130,8 @@ const MEANINGS: [(&str, &str, &str); 21] = [
 const OUT_OF_LINE: &str = "the indentation does not match";
 const SAME_COLUMN: &str = "keys of one map begin in the same column, and so do the `-` of one list";
 
-/// What the parser says, in plainer words.
-fn plainer(span: Span, info: &str) -> Diagnostic {
+/// Explains a parser message.
+fn explain(span: Span, info: &str) -> Diagnostic {
     match MEANINGS.iter().find(|(part, ..)| info.contains(part)) {
         Some((_, message, help)) => Diagnostic::new(Code::Syntax, span, *message).help(*help),
         None => Diagnostic::new(Code::Syntax, span, format!("not well-formed: {info}"))
@@ -139,8 +139,8 @@ fn plainer(span: Span, info: &str) -> Diagnostic {
     }
 }
 
-/// A key that is indented as if it belonged to the value above it.
-fn indented_into(line_start: usize, before: &str, above: &str) -> Option<Diagnostic> {
+/// Explains a key that is indented like a continuation of the value above it.
+fn misplaced_key(line_start: usize, before: &str, above: &str) -> Option<Diagnostic> {
     let key = before.trim_start();
     if key.is_empty() || key.contains([':', '{', '[', '"', '\'']) || above.trim().is_empty() {
         return None;
@@ -158,8 +158,8 @@ fn indented_into(line_start: usize, before: &str, above: &str) -> Option<Diagnos
     Some(Diagnostic::new(Code::Syntax, span, message).help(help))
 }
 
-/// `x: ${{ a ? b : c }}`: the value ends at the second colon.
-fn colon(line_start: usize, line: &str, before: &str, at: Span) -> Fatal {
+/// Explains `x: ${{ a ? b : c }}`, where the value ends at the second colon.
+fn colon(line_start: usize, line: &str, before: &str, at: Span) -> FatalMistake {
     let message = "`: ` ends a value that has no quotes";
     let Some(from) = before.find("${{") else {
         return Diagnostic::new(Code::Syntax, at, message).help("put quotes round the whole value").into();
@@ -168,28 +168,28 @@ fn colon(line_start: usize, line: &str, before: &str, at: Span) -> Fatal {
     let span = Span::new(line_start + from, line_start + line.len());
     let problem = Diagnostic::new(Code::ColonTrap, span, message)
         .label("YAML stops reading inside this expression")
-        .help(format!("put quotes round the whole value: `\"{}\"`", short(written)));
-    Fatal { problem, cover: Some(span) }
+        .help(format!("put quotes round the whole value: `\"{}\"`", shorten(written)));
+    FatalMistake { problem, value: Some(span) }
 }
 
-/// `{ id: ${{ x }} }`: YAML reads `$`, and then a map that begins with `{`.
-fn brace(line_start: usize, line: &str, before: &str) -> Option<Fatal> {
+/// Explains `{ id: ${{ x }} }`, where YAML reads `$` and then a map.
+fn brace(line_start: usize, line: &str, before: &str) -> Option<FatalMistake> {
     let from =
         before.rfind('$').filter(|from| line.get(*from..).is_some_and(|rest| rest.starts_with("${{")))?;
     if !line.get(..from)?.contains(['{', '[']) {
         return None;
     }
     let end = line.get(from..)?.find("}}").map_or(line.len(), |end| from + end + 2);
-    let written = short(line.get(from..end)?);
+    let written = shorten(line.get(from..end)?);
     let span = Span::new(line_start + from, line_start + end);
     let problem = Diagnostic::new(Code::BraceTrap, span, "inside `{ }` and `[ ]`, YAML reads `{{` as a map");
     let help = format!("put quotes round it: `\"{written}\"`, or write the map over several lines");
     let problem = problem.label("not read as an expression").help(help);
-    Some(Fatal { problem, cover: Some(span) })
+    Some(FatalMistake { problem, value: Some(span) })
 }
 
-/// A key that is a list or a map. Most likely it is `{{ x }}`, which other languages read as an expression.
-pub(super) fn key_not_text(source: &Source<'_>, span: Span) -> Fatal {
+/// Explains a key that is a list or a map. Most likely it is `{{ x }}`, an expression in other languages.
+pub(super) fn key_not_text(source: &SourceText<'_>, span: Span) -> FatalMistake {
     let (line_start, line) = source.line_at(span.start);
     let at = span.start - line_start;
     let from = at.checked_sub(1).filter(|from| line.get(*from..).is_some_and(|rest| rest.starts_with("{{")));
@@ -197,26 +197,26 @@ pub(super) fn key_not_text(source: &Source<'_>, span: Span) -> Fatal {
         && let Some(length) = line.get(from..).and_then(|rest| rest.find("}}"))
     {
         let end = from + length + 2;
-        let written = short(line.get(from..end).unwrap_or_default());
+        let written = shorten(line.get(from..end).unwrap_or_default());
         let span = Span::new(line_start + from, line_start + end);
         let message = "YAML reads `{{` as a map, and an expression begins with `${{`";
         let problem = Diagnostic::new(Code::BraceTrap, span, message)
             .label("not read as an expression")
             .help(format!("write `\"${written}\"`, with the quotes"));
-        return Fatal { problem, cover: Some(span) };
+        return FatalMistake { problem, value: Some(span) };
     }
     Diagnostic::new(Code::KeyNotText, source.first_line(span), "this key is not text")
         .help("keys are plain words; put quotes round a key that begins with `{`, `[` or `?`")
         .into()
 }
 
-/// `if: !cancelled()`: YAML reads a tag.
-pub(super) fn tag(source: &Source<'_>, span: Span) -> Diagnostic {
+/// Explains `if: !cancelled()`, where YAML reads a tag.
+pub(super) fn tag(source: &SourceText<'_>, span: Span) -> Diagnostic {
     let (line_start, line) = source.line_at(span.start);
     let written = line.get(span.start - line_start..).unwrap_or_default().trim_end();
     let span = Span::new(span.start, span.start + written.len());
     let help = if written.contains('(') {
-        format!("write `${{{{ {} }}}}`", short(written))
+        format!("write `${{{{ {} }}}}`", shorten(written))
     } else {
         "put quotes round the text if the `!` belongs to it".to_owned()
     };
@@ -230,11 +230,6 @@ pub(super) fn alias(span: Span) -> Diagnostic {
 }
 
 pub(super) fn too_deep(span: Span) -> Diagnostic {
-    let message = format!("lists and maps stand in each other more than {DEPTH_LIMIT} levels deep");
+    let message = format!("lists and maps are nested more than {DEPTH_LIMIT} levels deep");
     Diagnostic::new(Code::TooDeep, span, message).help("pass deep data as an input, or let a tool compute it")
-}
-
-/// What was written, cut to what fits into a message.
-pub(super) fn short(text: &str) -> String {
-    text.chars().take(80).collect()
 }

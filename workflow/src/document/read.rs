@@ -1,37 +1,41 @@
-//! Events of the YAML parser to a tree.
+//! Builds the tree from the events of the YAML parser.
 //!
-//! The parser pulls events and never recurses; the tree is built on a stack of its own, so no text can overflow the
-//! thread's. What follows a mistake in the text cannot be trusted, unless the mistake is a value that can be covered
-//! ([`CoveredText`]): an expression that YAML reads in its own way.
+//! The parser does not recurse, and the tree is built on a stack in the heap, so no text can overflow the stack of the thread.
+//! Parsing ends at a mistake, since the rest of the text would be misread. An exception are mistakes within one value, such
+//! as an expression that YAML misreads: that value is blanked ([`BlankedText`]).
 
 use std::collections::BTreeSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
 use serde_json::Number;
 
-use super::covered::CoveredText;
-use super::json::Prepared;
-use super::mistakes::{self, Fatal, short};
-use super::{DEPTH_LIMIT, Entry, Kind, Node, scalar};
+use super::blanked::BlankedText;
+use super::json::ParserInput;
+use super::mistakes::{self, FatalMistake};
+use super::{DEPTH_LIMIT, DocumentNode, MapEntry, NodeKind, scalar};
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
-use crate::source::{Source, Span};
+use crate::source::{SourceText, Span, shorten};
 
-/// The tree of a text; nothing if it is not well-formed, in which case the report says why. `first_line` is the help for an empty
+/// Parses a text. Returns `None` if it is not well-formed, which the report explains. `first_line` is the help for an empty
 /// text.
-pub(crate) fn read(source: &Source<'_>, first_line: &'static str, report: &mut Report) -> Option<Node> {
-    let mut covered = CoveredText::new(source.text());
+pub(crate) fn read(
+    source: &SourceText<'_>,
+    first_line: &'static str,
+    report: &mut Report,
+) -> Option<DocumentNode> {
+    let mut blanked = BlankedText::new(source.text());
     loop {
         let mut pass = Report::default();
-        let fatal = match read_once(source, first_line, &covered, &mut pass) {
+        let fatal = match read_once(source, first_line, &blanked, &mut pass) {
             Ok(root) => {
                 report.append(pass);
                 return root;
             }
             Err(fatal) => fatal,
         };
-        match fatal.cover {
-            Some(span) if covered.cover(span) => report.add(fatal.problem),
+        match fatal.value {
+            Some(span) if blanked.blank_out(span) => report.add(fatal.problem),
             _ => {
                 report.append(pass);
                 report.add(fatal.problem);
@@ -41,18 +45,18 @@ pub(crate) fn read(source: &Source<'_>, first_line: &'static str, report: &mut R
     }
 }
 
-/// The tree, or the mistake that the reading ends at.
+/// Parses a text once. Fails at a mistake that stops the parser.
 fn read_once(
-    source: &Source<'_>,
+    source: &SourceText<'_>,
     first_line: &'static str,
-    covered: &CoveredText<'_>,
+    blanked: &BlankedText<'_>,
     report: &mut Report,
-) -> Result<Option<Node>, Fatal> {
-    let prepared = Prepared::new(&covered.text);
+) -> Result<Option<DocumentNode>, FatalMistake> {
+    let prepared = ParserInput::new(&blanked.text);
     let mut parser = Parser::new_from_str(&prepared.text);
     let open = Vec::new();
     let mut builder =
-        Builder { prepared: &prepared, covered, source, report, open, root: None, tags: Vec::new() };
+        TreeBuilder { prepared: &prepared, blanked, source, report, open, root: None, tags: Vec::new() };
     while let Some(event) = parser.next_event() {
         match event {
             Ok((Event::StreamEnd, _)) => break,
@@ -77,27 +81,27 @@ fn read_once(
     Ok(builder.root)
 }
 
-/// A list or map whose end has not come yet.
-struct Open {
-    node: Node,
-    /// In a map: the key whose value comes next.
+/// A list or map that is not complete.
+struct OpenNode {
+    node: DocumentNode,
+    /// In a map, the key of the next value.
     key: Option<(String, Span)>,
 }
 
-struct Builder<'b, 't> {
-    prepared: &'b Prepared<'t>,
-    covered: &'b CoveredText<'t>,
-    source: &'b Source<'t>,
+struct TreeBuilder<'b, 't> {
+    prepared: &'b ParserInput<'t>,
+    blanked: &'b BlankedText<'t>,
+    source: &'b SourceText<'t>,
     report: &'b mut Report,
-    open: Vec<Open>,
-    root: Option<Node>,
-    /// Places of the values that carry a tag.
+    open: Vec<OpenNode>,
+    root: Option<DocumentNode>,
+    /// Spans of values with a tag.
     tags: Vec<Span>,
 }
 
-impl Builder<'_, '_> {
-    /// Takes one event; an error ends the reading.
-    fn take(&mut self, event: Event<'_>, span: YamlSpan) -> Result<(), Fatal> {
+impl TreeBuilder<'_, '_> {
+    /// Processes an event. An error ends the parsing.
+    fn take(&mut self, event: Event<'_>, span: YamlSpan) -> Result<(), FatalMistake> {
         let span = self.span(span);
         match event {
             Event::Alias(_) => {
@@ -106,7 +110,7 @@ impl Builder<'_, '_> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 if tag.is_some() {
-                    // An anchor behind it is `&&` within the same expression.
+                    // An anchor after the tag is `&&` within the same expression.
                     self.tag(span);
                 } else {
                     self.anchor(anchor, span);
@@ -118,14 +122,14 @@ impl Builder<'_, '_> {
                 if tag.is_some() {
                     self.tag_of_group(span);
                 }
-                self.begin(Kind::List(Vec::new()), span)?;
+                self.begin(NodeKind::List(Vec::new()), span)?;
             }
             Event::MappingStart(anchor, tag) => {
                 self.anchor(anchor, span);
                 if tag.is_some() {
                     self.tag_of_group(span);
                 }
-                self.begin(Kind::Map(Vec::new()), span)?;
+                self.begin(NodeKind::Map(Vec::new()), span)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(span),
             Event::Nothing
@@ -162,28 +166,28 @@ impl Builder<'_, '_> {
         self.tags.push(span);
     }
 
-    /// The mistake at `at`, if it only follows from a tag on the same line: `!a && b` is a tag, and no value after it.
-    fn tag_before(&self, at: usize) -> Option<Fatal> {
+    /// Returns a mistake at `at` that is caused by a tag on the same line: in `!a && b`, the text after the tag is misread.
+    fn tag_before(&self, at: usize) -> Option<FatalMistake> {
         let (line_start, line) = self.source.line_at(at);
         let tag = self.tags.iter().find(|tag| (line_start..at).contains(&tag.start))?;
         let cover = Span::new(tag.start, line_start + line.trim_end().len());
-        Some(Fatal { problem: mistakes::tag(self.source, *tag), cover: Some(cover) })
+        Some(FatalMistake { problem: mistakes::tag(self.source, *tag), value: Some(cover) })
     }
 
-    /// Puts a value that cannot be read where a value or a key is expected.
+    /// Adds a refused value or key.
     fn refused(&mut self, span: Span) {
         if self.expects_key() {
             let key = self.source.slice(self.source.first_line(span)).to_owned();
             return self.key(&key, span);
         }
-        // What a merge key merges is no value of the map.
+        // A merge key `<<` has no entry in the map.
         if let Some(open) = self.open.last_mut()
             && open.key.as_ref().is_some_and(|(key, _)| key == "<<")
         {
             open.key = None;
             return;
         }
-        self.place(Node { span, kind: Kind::Refused });
+        self.place(DocumentNode { span, kind: NodeKind::Refused });
     }
 
     fn span(&self, span: YamlSpan) -> Span {
@@ -191,35 +195,35 @@ impl Builder<'_, '_> {
         Span::new(start, self.prepared.byte(span.end.index()).max(start))
     }
 
-    fn begin(&mut self, kind: Kind, span: Span) -> Result<(), Fatal> {
+    fn begin(&mut self, kind: NodeKind, span: Span) -> Result<(), FatalMistake> {
         if self.expects_key() {
             return Err(mistakes::key_not_text(self.source, span));
         }
         if self.open.len() >= DEPTH_LIMIT {
             return Err(mistakes::too_deep(span).into());
         }
-        self.open.push(Open { node: Node { span, kind }, key: None });
+        self.open.push(OpenNode { node: DocumentNode { span, kind }, key: None });
         Ok(())
     }
 
     fn end(&mut self, span: Span) {
         if let Some(mut open) = self.open.pop() {
             open.node.span.end = span.end.max(open.node.span.start);
-            if let Kind::Map(entries) = &mut open.node.kind {
+            if let NodeKind::Map(entries) = &mut open.node.kind {
                 self.refuse_duplicates(entries);
             }
             self.place(open.node);
         }
     }
 
-    /// Of the entries with one key, the first stays.
-    fn refuse_duplicates(&mut self, entries: &mut Vec<Entry>) {
+    /// Refuses duplicate keys. The first entry of a key remains.
+    fn refuse_duplicates(&mut self, entries: &mut Vec<MapEntry>) {
         let mut seen = BTreeSet::new();
         let (unique, again): (Vec<_>, Vec<_>) =
             std::mem::take(entries).into_iter().partition(|entry| seen.insert(entry.key.clone()));
         *entries = unique;
-        for Entry { key, key_span, .. } in again {
-            let message = format!("the key `{}` stands twice in this map", short(&key));
+        for MapEntry { key, key_span, .. } in again {
+            let message = format!("the key `{}` occurs twice in this map", shorten(&key));
             self.report
                 .add(Diagnostic::new(Code::DuplicateKey, key_span, message).help("remove one of the two"));
         }
@@ -229,24 +233,24 @@ impl Builder<'_, '_> {
         if self.expects_key() {
             return self.key(text, span);
         }
-        if self.covered.covers(span) {
+        if self.blanked.is_blanked(span) {
             return self.refused(span);
         }
         if style != ScalarStyle::Plain {
-            return self.place(Node { span, kind: Kind::Text(text.to_owned()) });
+            return self.place(DocumentNode { span, kind: NodeKind::Text(text.to_owned()) });
         }
         match scalar::resolve(text) {
             Some(kind) => {
-                if let Kind::Number(number) = &kind
+                if let NodeKind::Number(number) = &kind
                     && !self.is_of_another_tool()
                     && !self.prepared.is_written_as(number, text)
                 {
                     self.report.add(changed_number(span, text, number));
                 }
-                self.place(Node { span, kind });
+                self.place(DocumentNode { span, kind });
             }
             None => {
-                let message = format!("`{}` is a number that JSON cannot hold", short(text));
+                let message = format!("`{}` is a number that JSON cannot hold", shorten(text));
                 let help = "put quotes round it if it is meant as text";
                 self.report.add(Diagnostic::new(Code::NoJsonNumber, span, message).help(help));
                 self.refused(span);
@@ -254,15 +258,15 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// Returns true within a key at the top level that begins with `x-`.
+    /// Returns true within the value of a top-level key that begins with `x-`, which belongs to another tool.
     fn is_of_another_tool(&self) -> bool {
         let key = self.open.first().and_then(|open| open.key.as_ref());
         key.is_some_and(|(key, _)| key.starts_with("x-"))
     }
 
-    /// Whether the next node is the key of a map.
+    /// Returns true if the next node is the key of a map.
     fn expects_key(&self) -> bool {
-        self.open.last().is_some_and(|open| matches!(open.node.kind, Kind::Map(_)) && open.key.is_none())
+        self.open.last().is_some_and(|open| matches!(open.node.kind, NodeKind::Map(_)) && open.key.is_none())
     }
 
     fn key(&mut self, text: &str, span: Span) {
@@ -271,23 +275,25 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// Puts a finished node where it belongs.
-    fn place(&mut self, node: Node) {
+    /// Adds a complete node to its list or map.
+    fn place(&mut self, node: DocumentNode) {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
             return;
         };
         match (&mut open.node.kind, open.key.take()) {
-            (Kind::List(items), _) => items.push(node),
-            (Kind::Map(entries), Some((key, key_span))) => entries.push(Entry { key, key_span, value: node }),
+            (NodeKind::List(items), _) => items.push(node),
+            (NodeKind::Map(entries), Some((key, key_span))) => {
+                entries.push(MapEntry { key, key_span, value: node })
+            }
             _ => {}
         }
     }
 }
 
-/// A value without quotes that is read as a number, and that the number is not written as.
+/// Warns of a value without quotes that is read as a number whose canonical form differs.
 fn changed_number(span: Span, text: &str, number: &Number) -> Diagnostic {
-    let message = format!("YAML reads `{}` as the number {number}", short(text));
-    let help = format!("write `\"{}\"`, with the quotes, if it is meant as it is written", short(text));
+    let message = format!("YAML reads `{}` as the number {number}", shorten(text));
+    let help = format!("write `\"{}\"`, with the quotes, if it is meant as it is written", shorten(text));
     Diagnostic::new(Code::ChangedNumber, span, message).help(help)
 }

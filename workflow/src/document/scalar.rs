@@ -1,34 +1,34 @@
-//! What a plain (unquoted) YAML scalar stands for, by the core schema of YAML 1.2.
+//! The values of plain (unquoted) YAML scalars, by the core schema of YAML 1.2.
 //!
-//! `yes`, `no`, `on` and `off` are text here, as they are not in YAML 1.1. Dates are text as well.
+//! Unlike in YAML 1.1, `yes`, `no`, `on` and `off` are text. Dates are text as well.
 
 use serde_json::Number;
 
-use super::Kind;
+use super::NodeKind;
 
-/// The value of a plain scalar; nothing for a number that JSON cannot hold.
-pub(super) fn resolve(text: &str) -> Option<Kind> {
+/// Returns the value of a plain scalar. `None` for a number that has no form in JSON.
+pub(super) fn resolve(text: &str) -> Option<NodeKind> {
     let kind = match text {
-        "" | "~" | "null" | "Null" | "NULL" => Kind::Null,
-        "true" | "True" | "TRUE" => Kind::Bool(true),
-        "false" | "False" | "FALSE" => Kind::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => NodeKind::Null,
+        "true" | "True" | "TRUE" => NodeKind::Bool(true),
+        "false" | "False" | "FALSE" => NodeKind::Bool(false),
         _ if is_no_json_number(text) => return None,
         _ => match radix(text).or_else(|| decimal(text)) {
-            Some(integer) => Kind::Number(integer),
-            None if looks_like_a_number(text) => Kind::Number(Number::from_f64(text.parse().ok()?)?),
-            None => Kind::Text(text.to_owned()),
+            Some(integer) => NodeKind::Number(integer),
+            None if looks_like_a_number(text) => NodeKind::Number(Number::from_f64(text.parse().ok()?)?),
+            None => NodeKind::Text(text.to_owned()),
         },
     };
     Some(kind)
 }
 
-/// Infinity and not-a-number.
+/// Returns true for infinity and not-a-number.
 fn is_no_json_number(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN")
 }
 
-/// `0x1f` and `0o17`.
+/// Parses `0x1f` and `0o17`.
 fn radix(text: &str) -> Option<Number> {
     let (digits, radix) = match text.split_at_checked(2)? {
         ("0x", digits) => (digits, 16),
@@ -39,7 +39,7 @@ fn radix(text: &str) -> Option<Number> {
     clean.then(|| u64::from_str_radix(digits, radix).ok()).flatten().map(Number::from)
 }
 
-/// A whole number that fits 64 bits. A longer one becomes a float, as in JSON.
+/// Parses a whole number that fits 64 bits. A longer one becomes a float, as in JSON.
 fn decimal(text: &str) -> Option<Number> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -49,13 +49,13 @@ fn decimal(text: &str) -> Option<Number> {
     text.parse::<i64>().map(Number::from).or_else(|_| text.parse::<u64>().map(Number::from)).ok()
 }
 
-/// Returns true for a whole number that does not fit 64 bits: as a float, its last digits are others.
+/// Returns true for a whole number that does not fit 64 bits, so that its last digits change when it becomes a float.
 pub(super) fn loses_digits(text: &str) -> bool {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && decimal(text).is_none()
 }
 
-/// `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`
+/// Matches `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`.
 fn looks_like_a_number(text: &str) -> bool {
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
@@ -76,11 +76,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::document::Node;
+    use crate::document::DocumentNode;
     use crate::source::Span;
 
     fn value(text: &str) -> Option<Value> {
-        resolve(text).map(|kind| Node { span: Span::default(), kind }.to_json())
+        resolve(text).map(|kind| DocumentNode { span: Span::default(), kind }.to_json())
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_beyond_json_are_refused() {
+    fn numbers_without_a_json_form_are_refused() {
         for text in [".inf", "-.INF", ".nan", "1e400", "-1e999"] {
             assert_eq!(value(text), None, "{text}");
         }

@@ -1,11 +1,11 @@
-//! The tree of the parser to the tree that is evaluated.
+//! Converts the tree of the parser to the tree that is evaluated.
 //!
-//! One walk does what needs to know where each name comes from:
+//! One pass resolves names and transforms the tree:
 //!
-//! * a path from `inputs`, `steps` or `run` becomes a slot, and a mention to be checked against the file;
-//! * names and functions that do not exist are refused, as are steps that are not written by their id;
-//! * loops go over maps in the order of their keys, and at most two stand in each other;
-//! * whatever copies, compares or loops is charged to the meter.
+//! * a path from `inputs`, `steps` or `run` becomes a [`BoundPath`], and a mention to be checked against the file;
+//! * unknown names and functions are refused, and so are references to steps other than by id;
+//! * loops over maps follow the order of the keys, and at most two loops are nested;
+//! * operations that copy, compare or loop are charged to the meter.
 
 mod call;
 mod combined;
@@ -18,30 +18,30 @@ use cel::common::ast::{
     MapEntryExpr, SelectExpr, SourceInfo,
 };
 
+use super::bound_path::{BoundPath, PathSegment, PathUse};
 use super::foreign;
 use super::names;
-use super::path::{self, Path};
+use super::path::{self, SyntaxPath};
+use super::problem::ExprProblem;
 use super::reads::Mention;
-use super::refused::Refused;
-use super::slots::{Segment, Slot, Wanted};
-use super::{Reads, parse};
+use super::{ReadSet, parse};
 use crate::codes::Code;
 
-/// How deep loops may stand in each other: each level multiplies the work.
+/// The largest depth of nested loops. Each level multiplies the work.
 const LOOP_LIMIT: usize = 2;
 
-/// What a walk gives.
+/// The paths and problems that were found while binding an expression.
 #[derive(Debug, Default)]
-pub(super) struct Bound {
-    pub(super) slots: Vec<Slot>,
-    pub(super) reads: Reads,
+pub(super) struct BindResult {
+    pub(super) paths: Vec<BoundPath>,
+    pub(super) reads: ReadSet,
     pub(super) mentions: Vec<Mention>,
-    pub(super) refused: Vec<Refused>,
+    pub(super) problems: Vec<ExprProblem>,
 }
 
 /// Binds the names of a tree.
-pub(super) fn bind(text: &str, tree: IdedExpr, info: &SourceInfo) -> (IdedExpr, Bound) {
-    let mut binder = Binder { text, info, locals: Vec::new(), loops: 0, bound: Bound::default() };
+pub(super) fn bind(text: &str, tree: IdedExpr, info: &SourceInfo) -> (IdedExpr, BindResult) {
+    let mut binder = Binder { text, info, locals: Vec::new(), loops: 0, bound: BindResult::default() };
     let tree = binder.tree(tree);
     (tree, binder.bound)
 }
@@ -49,10 +49,10 @@ pub(super) fn bind(text: &str, tree: IdedExpr, info: &SourceInfo) -> (IdedExpr, 
 struct Binder<'t> {
     text: &'t str,
     info: &'t SourceInfo,
-    /// The variables of the loops around.
+    /// Variables of the enclosing loops.
     locals: Vec<String>,
     loops: usize,
-    bound: Bound,
+    bound: BindResult,
 }
 
 impl Binder<'_> {
@@ -78,10 +78,10 @@ impl Binder<'_> {
             }
             Tree::Struct(message) => {
                 let text = format!(
-                    "`{}{{...}}` makes a message, and there are none; a map is `{{'key': value}}`",
+                    "`{}{{...}}` makes a message, which the language does not have; a map is `{{'key': value}}`",
                     message.type_name
                 );
-                self.refuse(Refused::new(Code::ExpressionSyntax, self.at(id), text));
+                self.refuse(ExprProblem::new(Code::ExpressionSyntax, self.at(id), text));
                 Tree::Struct(message)
             }
             Tree::Ident(_) | Tree::Literal(_) | Tree::Unspecified => expr,
@@ -97,47 +97,47 @@ impl Binder<'_> {
         path::range(self.info, id)
     }
 
-    fn refuse(&mut self, refused: Refused) {
-        self.bound.refused.push(refused);
+    fn refuse(&mut self, problem: ExprProblem) {
+        self.bound.problems.push(problem);
     }
 
-    /// A path from outside becomes a slot.
-    fn path(&mut self, node: IdedExpr, path: &Path) -> IdedExpr {
+    /// Binds a path that begins at a name of the scope.
+    fn path(&mut self, node: IdedExpr, path: &SyntaxPath) -> IdedExpr {
         if path.is_bare() && names::is_type(&path.root) {
-            // `output.content-type` ends in the name of a type.
+            // `output.content-type` is read as a subtraction of the type `type`.
             let dashed = self.dashed(path).flatten();
-            self.bound.refused.extend(dashed);
+            self.bound.problems.extend(dashed);
             return node;
         }
         let root = match path.resolve(&mut self.bound.reads, &mut self.bound.mentions) {
             Ok(root) => root,
-            Err(refused) => {
+            Err(problem) => {
                 match self.dashed(path) {
-                    Some(dashed) => self.bound.refused.extend(dashed),
-                    None => self.refuse(refused),
+                    Some(dashed) => self.bound.problems.extend(dashed),
+                    None => self.refuse(problem),
                 }
                 return node;
             }
         };
         let segments = path.segments.iter().skip(usize::from(path.root == "steps"));
-        let path_of_slot = segments
-            .map(|segment| Segment { name: segment.name.clone(), optional: segment.optional })
+        let segments_of_path = segments
+            .map(|segment| PathSegment { name: segment.name.clone(), optional: segment.optional })
             .collect();
-        let wanted = if path.presence { Wanted::Presence } else { Wanted::Value };
-        let slot = Slot { root, path: path_of_slot, wanted };
-        let slots = &mut self.bound.slots;
-        let number = slots.iter().position(|known| *known == slot).unwrap_or_else(|| {
-            slots.push(slot);
-            slots.len() - 1
+        let usage = if path.presence { PathUse::Presence } else { PathUse::Value };
+        let bound = BoundPath { root, segments: segments_of_path, usage };
+        let paths = &mut self.bound.paths;
+        let number = paths.iter().position(|known| *known == bound).unwrap_or_else(|| {
+            paths.push(bound);
+            paths.len() - 1
         });
         IdedExpr { id: node.id, expr: Tree::Ident(format!("@{number}")) }
     }
 
-    /// Returns the refusal of a name right behind a dash that ends a path; `Some(None)` if it is refused already.
-    fn dashed(&self, path: &Path) -> Option<Option<Refused>> {
+    /// Returns the problem of a name with a dash, which is parsed as a subtraction. `Some(None)` if it was reported already.
+    fn dashed(&self, path: &SyntaxPath) -> Option<Option<ExprProblem>> {
         let (at, message, help) = foreign::dashed(self.text, &path.root, path.root_start())?;
-        let is_said = self.bound.refused.iter().any(|refused| refused.at == at);
-        Some((!is_said).then(|| Refused::new(Code::UnknownName, at, message).help(help)))
+        let is_reported = self.bound.problems.iter().any(|problem| problem.at == at);
+        Some((!is_reported).then(|| ExprProblem::new(Code::UnknownName, at, message).help(help)))
     }
 
     fn entry(&mut self, entry: IdedEntryExpr) -> IdedEntryExpr {
@@ -152,14 +152,14 @@ impl Binder<'_> {
         IdedEntryExpr { id: entry.id, expr }
     }
 
-    /// A node whose value is about to be copied or compared.
+    /// Binds a node whose value is copied or compared.
     fn copied(&mut self, node: IdedExpr) -> IdedExpr {
         self.charged("@copy", node)
     }
 
     fn charged(&mut self, charge: &str, node: IdedExpr) -> IdedExpr {
         let node = self.tree(node);
-        // Literals are bounded by the text; what an accumulator holds was charged when it came into being.
+        // Literals are bounded by the text, and the content of an accumulator was charged when it was built.
         let free = match &node.expr {
             Tree::Literal(_) | Tree::List(_) => true,
             Tree::Map(_) => charge != "@addend",
@@ -174,9 +174,9 @@ impl Binder<'_> {
         let accu_init = self.tree(each.accu_init);
         self.loops += 1;
         if self.loops == LOOP_LIMIT + 1 {
-            let message = format!("more than {LOOP_LIMIT} loops stand in each other");
-            let refused = Refused::new(Code::TooManyLoops, self.at(id), message);
-            self.refuse(refused.help("compute the inner list in a `set` step before"));
+            let message = format!("more than {LOOP_LIMIT} loops are nested");
+            let problem = ExprProblem::new(Code::TooManyLoops, self.at(id), message);
+            self.refuse(problem.help("compute the inner list in a `set` step before"));
         }
         self.locals.push(each.iter_var.clone());
         let loop_cond = self.tree(each.loop_cond);

@@ -1,29 +1,28 @@
-//! The work that the expressions of one record of the log may do together.
+//! The budget of work for the expressions of one log record.
 
-use super::meter::Meter;
+use super::meter::WorkMeter;
 
 /// The budget of one record, shared by all expressions that are evaluated while the record is applied.
 ///
-/// It is counted in units that depend on the expressions and their values only, and never on measured time: the same
-/// record spends the same on every machine and in every replay. Once it is spent, each further expression of the record
-/// fails.
+/// Work is counted in units that depend on expressions and values only, not on measured time. So a record costs the same on
+/// every machine and in every replay. When the budget is exhausted, all further expressions of the record fail.
 #[derive(Debug)]
-pub struct WorkBudget(Meter);
+pub struct WorkBudget(WorkMeter);
 
 impl WorkBudget {
-    /// A budget of which nothing is spent.
+    /// Creates a full budget.
     #[expect(clippy::new_without_default, reason = "an implicit budget would be one for each expression")]
     pub fn new() -> Self {
-        Self(Meter::new())
+        Self(WorkMeter::new())
     }
 
-    /// A smaller budget, so that tests spend it sooner.
+    /// Creates a smaller budget, for tests.
     #[cfg(test)]
     pub(super) fn with_units(units: u64) -> Self {
-        Self(Meter::with_units(units))
+        Self(WorkMeter::with_units(units))
     }
 
-    pub(super) const fn meter(&self) -> &Meter {
+    pub(super) const fn meter(&self) -> &WorkMeter {
         &self.0
     }
 }

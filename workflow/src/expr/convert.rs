@@ -1,7 +1,7 @@
-//! JSON to the evaluator's values and back.
+//! Conversion between JSON and the values of the evaluator.
 //!
-//! Done here and not through serde, which would make every positive number unsigned: `n + 1` would then have no
-//! meaning. Whole numbers are `int` if they fit 64 bits with a sign, else `uint`; all others are `double`.
+//! The serde support of `cel` would make every positive number unsigned, so that `n + 1` would be an error. Here, whole
+//! numbers are `int` if they fit a signed 64-bit integer, else `uint`. All others are `double`.
 
 use std::collections::BTreeMap;
 #[expect(
@@ -16,10 +16,10 @@ use cel::common::types::{
 use cel::common::value::Val;
 use serde_json::{Map, Number, Value};
 
-/// How deep data may be nested; `serde_json` reads up to 128 levels.
+/// The largest nesting depth of a value. `serde_json` parses up to 128 levels.
 const DEPTH_LIMIT: usize = 256;
 
-/// Why a value does not cross over.
+/// The error of a value that cannot be converted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConvertError {
     #[error("the value is nested more than {DEPTH_LIMIT} levels deep")]
@@ -30,12 +30,12 @@ pub(super) enum ConvertError {
     Optional,
 }
 
-/// The evaluator's value for a JSON value, borrowing its texts.
+/// Converts a JSON value for the evaluator. Texts are borrowed.
 pub(super) fn to_val(value: &Value) -> Result<Box<dyn Val + '_>, ConvertError> {
     convert(value, DEPTH_LIMIT, CelString::from)
 }
 
-/// The evaluator's value for a JSON value that does not live as long.
+/// Converts a JSON value for the evaluator. Texts are copied.
 pub(super) fn to_owned_val<'v>(value: &Value) -> Result<Box<dyn Val + 'v>, ConvertError> {
     convert(value, DEPTH_LIMIT, |text| CelString::from(text.to_owned()))
 }
@@ -81,7 +81,7 @@ pub(super) fn optional<'b, 'v>(value: &'b (dyn Val + 'v)) -> Option<Option<&'b (
     value.downcast_ref::<CelOptional<'v>>().map(CelOptional::inner)
 }
 
-/// The JSON value for one of the evaluator's.
+/// Converts a value of the evaluator to JSON.
 pub(super) fn to_json(value: &dyn Val) -> Result<Value, ConvertError> {
     to_json_at(value, DEPTH_LIMIT * 2)
 }
@@ -121,7 +121,7 @@ fn scalar(value: &dyn Val) -> Result<Value, ConvertError> {
     }
 }
 
-/// A key as text: JSON has no others.
+/// Converts a key to text, since JSON has no other keys.
 fn key_text(key: &CelMapKey<'_>) -> String {
     match key {
         CelMapKey::Bool(flag) => flag.inner().to_string(),
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_survive_the_way_there_and_back() {
+    fn json_values_round_trip() {
         let value = json!({
             "int": -3, "big": u64::MAX, "float": 2.5, "whole": 2.0, "text": "ü", "null": null,
             "list": [1, [true, {"a": {}}]],
@@ -148,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn positive_numbers_are_signed() {
+    fn positive_numbers_become_signed_integers() {
         let number = json!(3);
         assert_eq!(to_val(&number).expect("a number").get_type().name(), "int");
     }
 
     #[test]
-    fn depth_is_bounded() {
+    fn nesting_depth_is_bounded() {
         let deep = (0..DEPTH_LIMIT + 1).fold(json!(1), |inner, _| json!([inner]));
         assert!(matches!(to_val(&deep), Err(ConvertError::TooDeep)));
     }

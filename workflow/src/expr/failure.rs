@@ -1,30 +1,31 @@
-//! Where in a tree an evaluation failed.
+//! Explanation of a failed evaluation.
 //!
-//! The evaluator says what went wrong and not where. On the way out, the parts of the tree are evaluated once more, to
-//! find the innermost one that fails; then its operands can be named as they were written.
+//! The errors of the evaluator have no position. After an error, the nodes of the tree are evaluated again to find the
+//! innermost one that fails, so that the message can name its operands as in the text.
 
 use cel::common::ast::{CallExpr, Expr as Tree, IdedExpr, LiteralValue, operators};
 use cel::{Context, ExecutionError};
 use serde_json::Value;
 
 use super::StepField;
+use super::bound_path::{Bindings, PathLookup, PathRoot};
 use super::convert::to_json;
 use super::error::EvalError;
-use super::slots::{Live, Root, Walked};
-use super::words::{Operand, Said, excerpt_of, in_words, no_field, no_overload, symbol};
+use super::messages::{ErrorText, FailedOperand, describe, excerpt_of, no_field, no_overload, symbol};
 
-/// An evaluation that failed, and what is needed to find out where.
-pub(super) struct Failure<'f, 'p, 'v, 'l> {
+/// A failed evaluation with its inputs, so that nodes can be evaluated again.
+pub(super) struct FailedEvaluation<'f, 'p, 'v, 'l> {
     pub(super) tree: &'f IdedExpr,
     pub(super) context: &'f Context<'p, 'v>,
-    pub(super) live: &'f Live<'l>,
+    pub(super) bindings: &'f Bindings<'l>,
     pub(super) cause: ExecutionError,
 }
 
-impl Failure<'_, '_, '_, '_> {
+impl FailedEvaluation<'_, '_, '_, '_> {
+    /// Returns the error with the position and the values of the failure.
     pub(super) fn explain(&self, source: &str) -> EvalError {
         let culprit = self.culprit(self.tree);
-        let said = match (&culprit.expr, &self.cause) {
+        let text = match (&culprit.expr, &self.cause) {
             (Tree::Ident(name), ExecutionError::UndeclaredReference(_)) => self.missing(name),
             (Tree::Call(call), _) => self.call(call),
             (Tree::Select(select), ExecutionError::NoSuchKey(_) | ExecutionError::NoSuchOverload(_)) => {
@@ -32,15 +33,15 @@ impl Failure<'_, '_, '_, '_> {
             }
             _ => None,
         };
-        let said = said.unwrap_or_else(|| in_words(&self.cause));
-        EvalError { value: said.value, ..EvalError::new(source, said.message) }
+        let text = text.unwrap_or_else(|| describe(&self.cause));
+        EvalError { value: text.value, ..EvalError::new(source, text.message) }
     }
 
-    /// The innermost part outside of loops that fails although everything below it has a value.
+    /// Finds the innermost node outside of loops that fails while all nodes below it have values.
     fn culprit<'t>(&self, node: &'t IdedExpr) -> &'t IdedExpr {
         let fails = |child: &&IdedExpr| cel::Value::resolve_val(child, self.context).is_err();
         let children: Vec<&IdedExpr> = match &node.expr {
-            Tree::Call(call) if call.func_name == operators::CONDITIONAL => self.taken(call),
+            Tree::Call(call) if call.func_name == operators::CONDITIONAL => self.failing_branch(call),
             Tree::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
             Tree::Select(select) => vec![&select.operand],
             Tree::List(list) => list.elements.iter().collect(),
@@ -53,8 +54,8 @@ impl Failure<'_, '_, '_, '_> {
         }
     }
 
-    /// The condition of `a ? b : c`, and the branch it takes.
-    fn taken<'t>(&self, call: &'t CallExpr) -> Vec<&'t IdedExpr> {
+    /// Returns the node of `a ? b : c` that can cause a failure: the taken branch, or the condition if it has no value.
+    fn failing_branch<'t>(&self, call: &'t CallExpr) -> Vec<&'t IdedExpr> {
         let holds = |node| self.value(node).and_then(|value| value.as_bool());
         let [condition, yes, no] = call.args.as_slice() else { return Vec::new() };
         match holds(condition) {
@@ -66,41 +67,44 @@ impl Failure<'_, '_, '_, '_> {
 
     fn value(&self, node: &IdedExpr) -> Option<Value> {
         let value = cel::Value::resolve_val(node, self.context).ok()?;
-        self.live.charge(value.as_ref())?;
+        self.bindings.charge(value.as_ref())?;
         to_json(value.as_ref()).ok()
     }
 
-    /// A slot that leads nowhere.
-    fn missing(&self, name: &str) -> Option<Said> {
-        let (slot, start) = self.live.slot(name.strip_prefix('@')?.parse().ok()?)?;
-        let Walked::Missing(before, at) = slot.walk(start) else {
-            return Some(Said::plain("the value is nested too deeply"));
+    /// Explains a path with a missing value.
+    fn missing(&self, name: &str) -> Option<ErrorText> {
+        let (path, start) = self.bindings.path(name.strip_prefix('@')?.parse().ok()?)?;
+        let PathLookup::Missing(before, at) = path.follow(start) else {
+            return Some(ErrorText::plain("the value is nested too deeply"));
         };
-        let segment = slot.path.get(at).map_or("", |segment| segment.name.as_str());
-        let instead = format!("write `default({}, ...)` if it may be missing", slot.text(slot.path.len()));
-        Some(match (&slot.root, before) {
-            (Root::Field(id, StepField::Output | StepField::Content), None) => {
-                Said::plain(format!("step `{id}` has no {segment}: it was skipped, or it failed; {instead}"))
+        let segment = path.segments.get(at).map_or("", |segment| segment.name.as_str());
+        let instead =
+            format!("write `default({}, ...)` if it may be missing", path.text(path.segments.len()));
+        Some(match (&path.root, before) {
+            (PathRoot::Field(id, StepField::Output | StepField::Content), None) => ErrorText::plain(format!(
+                "step `{id}` has no {segment}: it was skipped, or it failed; {instead}"
+            )),
+            (PathRoot::Field(id, _), None) => {
+                ErrorText::plain(format!("step `{id}` has no {segment}; {instead}"))
             }
-            (Root::Field(id, _), None) => Said::plain(format!("step `{id}` has no {segment}; {instead}")),
-            (Root::Inputs, Some(_)) if at == 0 => Said::plain(format!(
+            (PathRoot::Inputs, Some(_)) if at == 0 => ErrorText::plain(format!(
                 "the input `{segment}` was not given; `inputs.?{segment}` by itself leaves its key out, and \
                      `default(inputs.{segment}, ...)` puts something in its place"
             )),
-            (_, Some(before)) => no_field(&slot.text(at), before, segment, &instead),
-            (_, None) => Said::plain(format!("`{}` has no value", slot.text(at))),
+            (_, Some(before)) => no_field(&path.text(at), before, segment, &instead),
+            (_, None) => ErrorText::plain(format!("`{}` has no value", path.text(at))),
         })
     }
 
-    /// A field of a value that is not a slot.
-    fn field(&self, operand: &IdedExpr, field: &str) -> Option<Said> {
+    /// Explains a missing field of a computed value.
+    fn field(&self, operand: &IdedExpr, field: &str) -> Option<ErrorText> {
         let value = self.value(operand)?;
         let name = self.name(operand).unwrap_or_else(|| "the value".to_owned());
         Some(no_field(&name, &value, field, "write `default(..., value)` if it may be missing"))
     }
 
-    /// An operator that does not take its operands.
-    fn call(&self, call: &CallExpr) -> Option<Said> {
+    /// Explains an operator that does not accept its operands.
+    fn call(&self, call: &CallExpr) -> Option<ErrorText> {
         let is_type_error = matches!(
             self.cause,
             ExecutionError::UnsupportedBinaryOperator(..) | ExecutionError::NoSuchOverload(_)
@@ -113,14 +117,14 @@ impl Failure<'_, '_, '_, '_> {
         }
     }
 
-    fn operand(&self, node: &IdedExpr) -> Option<Operand> {
+    fn operand(&self, node: &IdedExpr) -> Option<FailedOperand> {
         let value = cel::Value::resolve_val(node, self.context).ok()?;
         let type_name = value.get_type().name().to_owned();
-        self.live.charge(value.as_ref())?;
-        Some(Operand { type_name, name: self.name(node), excerpt: excerpt_of(value.as_ref()) })
+        self.bindings.charge(value.as_ref())?;
+        Some(FailedOperand { type_name, name: self.name(node), excerpt: excerpt_of(value.as_ref()) })
     }
 
-    /// How people wrote a node, where it is a path or a literal.
+    /// Returns the text of a node that is a path or an index with a literal.
     fn name(&self, node: &IdedExpr) -> Option<String> {
         match &node.expr {
             Tree::Call(call) if matches!(call.func_name.as_str(), "@copy" | "@addend" | "@scan") => {
@@ -128,7 +132,7 @@ impl Failure<'_, '_, '_, '_> {
             }
             Tree::Ident(name) => match name.strip_prefix('@') {
                 Some(number) => {
-                    self.live.slot(number.parse().ok()?).map(|(slot, _)| slot.text(slot.path.len()))
+                    self.bindings.path(number.parse().ok()?).map(|(path, _)| path.text(path.segments.len()))
                 }
                 None => Some(name.clone()),
             },

@@ -1,43 +1,43 @@
-//! Where the expressions stand in a text: `Hello ${{ inputs.name }}!`.
+//! Finds the expressions in a text such as `Hello ${{ inputs.name }}!`.
 //!
-//! Braces and quotes inside an expression are followed, so that `${{ {'a': {'b': 1}} }}` and `${{ '}}' }}` end where
-//! they should.
+//! Braces and quotes within an expression are matched, so that the ends of `${{ {'a': {'b': 1}} }}` and `${{ '}}' }}` are
+//! found.
 
 use std::ops::Range;
 
-/// What begins an expression.
+/// The opening of an expression.
 pub(crate) const OPEN: &str = "${{";
 const CLOSE: &str = "}}";
 
 /// A part of a text.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Piece {
-    /// Text to be taken as it is.
+pub(crate) enum TextPiece {
+    /// Literal text.
     Text(Range<usize>),
-    /// The inside of the braces.
+    /// The text within the braces.
     Expression(Range<usize>),
 }
 
-/// Splits a text. An error is the byte at which an expression begins that never ends.
-pub(crate) fn pieces(text: &str) -> Result<Vec<Piece>, usize> {
+/// Splits a text. Fails with the byte offset of an expression without end.
+pub(crate) fn pieces(text: &str) -> Result<Vec<TextPiece>, usize> {
     let mut pieces = Vec::new();
     let mut from = 0;
     while let Some(open) = text.get(from..).and_then(|rest| rest.find(OPEN)).map(|at| from + at) {
         let start = open + OPEN.len();
         let length = text.get(start..).and_then(end_of_expression).ok_or(open)?;
         if open > from {
-            pieces.push(Piece::Text(from..open));
+            pieces.push(TextPiece::Text(from..open));
         }
-        pieces.push(Piece::Expression(start..start + length));
+        pieces.push(TextPiece::Expression(start..start + length));
         from = start + length + CLOSE.len();
     }
     if from < text.len() {
-        pieces.push(Piece::Text(from..text.len()));
+        pieces.push(TextPiece::Text(from..text.len()));
     }
     Ok(pieces)
 }
 
-/// How long the expression is that `text` begins with, up to its closing braces.
+/// Returns the length of the expression at the start of `text`, up to its closing braces.
 fn end_of_expression(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     let mut quote = None;
@@ -80,8 +80,8 @@ mod tests {
                 .expect("every expression ends")
                 .into_iter()
                 .map(|piece| match piece {
-                    Piece::Text(range) => text[range].to_owned(),
-                    Piece::Expression(range) => format!("=>{}", &text[range]),
+                    TextPiece::Text(range) => text[range].to_owned(),
+                    TextPiece::Expression(range) => format!("=>{}", &text[range]),
                 })
                 .collect();
             assert_eq!(found, expected, "{text}");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_without_end_is_found() {
+    fn expression_without_end_is_an_error_with_its_start() {
         for text in ["ab${{ a", "ab${{ a }", "ab${{ '}}'", "ab${{ {'a': 1 }}"] {
             assert_eq!(pieces(text), Err(2), "{text}");
         }

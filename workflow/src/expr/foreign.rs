@@ -1,8 +1,8 @@
-//! Words and signs of other languages, and those of this one that mean the same.
+//! Names and operators of other languages, and their equivalents in this language.
 
 use std::ops::Range;
 
-/// The help for a name that expressions do not see.
+/// Returns the help for an unknown name.
 pub(super) fn name(name: &str) -> Option<String> {
     let meant = match name {
         "always" | "success" | "failure" | "cancelled" => {
@@ -28,7 +28,7 @@ pub(super) fn name(name: &str) -> Option<String> {
     Some(format!("write `{meant}`"))
 }
 
-/// The help for a function that there is not.
+/// Returns the help for an unknown function.
 pub(super) fn function(name: &str) -> Option<&'static str> {
     Some(match name {
         "len" | "length" | "lenght" | "count" | "strlen" => "write `size(x)`",
@@ -48,13 +48,13 @@ pub(super) fn function(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The help for a field or method that expressions write as a function.
+/// Returns the help for a field or method that is a function in this language.
 pub(super) fn field(name: &str, path: &str) -> Option<String> {
     matches!(name, "length" | "len" | "count" | "size").then(|| format!("write `size({path})`"))
 }
 
-/// A name with a dash in it, which expressions read as a subtraction: its place, the message and the help.
-/// `name` begins at `at`, right behind the dash.
+/// Recognises a name with a dash, which is parsed as a subtraction. `name` begins at byte `at`, directly after the dash.
+/// Returns the range of the whole name, the message and the help.
 pub(super) fn dashed(text: &str, name: &str, at: usize) -> Option<(Range<usize>, String, String)> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let before = text.get(..at)?;
@@ -79,14 +79,14 @@ pub(super) fn dashed(text: &str, name: &str, at: usize) -> Option<(Range<usize>,
     Some((start..end, message, help))
 }
 
-/// The help for text that cannot be read, where the reader stopped at `at`.
+/// Returns the help for a syntax error at byte `at`.
 pub(super) fn syntax(text: &str, at: usize) -> Option<String> {
     reserved_field(text, at).or_else(|| sign(text, at).map(str::to_owned))
 }
 
-/// `.in` and the other words that cannot follow a dot.
+/// Returns the help for `.in` and the other words that cannot follow a dot.
 fn reserved_field(text: &str, at: usize) -> Option<String> {
-    // The reader stops at the word, or at the dot.
+    // The parser stops at the word or at the dot.
     let rest = text.get(at..)?;
     let (at, rest) = match rest.strip_prefix('.') {
         Some(rest) => (at, rest),

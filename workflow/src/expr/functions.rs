@@ -1,7 +1,7 @@
-//! The functions that expressions have beside standard CEL, and those that `bind` puts into trees.
+//! The functions of expressions in addition to standard CEL, and the functions that `bind` inserts into trees.
 //!
-//! Names that begin with `@` cannot be written by anybody: they are what `bind` makes of the names people write. Where
-//! the first argument is the meter, the function charges for what it does.
+//! Names that begin with `@` are not valid in a text; `bind` replaces the names of functions by them. A function whose first
+//! argument is the meter charges for its work.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,14 +11,14 @@ use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
 
 use super::convert::{to_json, to_owned_val};
-use super::meter::{self, Meter};
+use super::meter::{self, WorkMeter};
 
-/// Bytes of JSON that are read for one unit: each second byte can be a value.
+/// Bytes of JSON that are parsed for one unit of work. Every second byte can be a value.
 const JSON_BYTES_PER_UNIT: usize = 4;
 
-type Outcome<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
+type FunctionResult<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
 
-/// The environment every expression is evaluated in.
+/// The environment in which all expressions are evaluated.
 pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
     let functions: [(&str, usize, Function); 11] = [
@@ -35,7 +35,7 @@ pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
         ("@fromJSON", 2, from_json_text),
     ];
     for (name, arity, function) in functions {
-        // A name declared twice would be a mistake in this list; the tests call each of them.
+        // Fails only if a name occurs twice in this list; the tests call each function.
         let _ = env.add_overload(name, name, (0..arity).map(|_| DYN_TYPE).collect(), function);
     }
     Arc::new(env)
@@ -45,13 +45,13 @@ fn fault(function: &str, message: impl ToString) -> ExecutionError {
     ExecutionError::function_error(function, message)
 }
 
-/// Takes the arguments apart: as many as the overload was declared with.
+/// Converts the arguments to an array. Their number is that of the declared overload.
 fn take<'b, 'v, const N: usize>(args: Vec<CowVal<'b, 'v>>) -> Result<[CowVal<'b, 'v>; N], ExecutionError> {
     args.try_into().map_err(|args: Vec<_>| ExecutionError::invalid_argument_count(N, args.len()))
 }
 
-fn meter_of<'a>(value: &'a CowVal<'_, '_>) -> Result<&'a Meter, ExecutionError> {
-    value.downcast_ref::<Meter>().ok_or_else(|| fault("meter", "the meter is missing"))
+fn meter_of<'a>(value: &'a CowVal<'_, '_>) -> Result<&'a WorkMeter, ExecutionError> {
+    value.downcast_ref::<WorkMeter>().ok_or_else(|| fault("meter", "the meter is missing"))
 }
 
 fn text_of<'a>(function: &str, value: &'a dyn Val) -> Result<&'a str, ExecutionError> {
@@ -59,16 +59,16 @@ fn text_of<'a>(function: &str, value: &'a dyn Val) -> Result<&'a str, ExecutionE
     text.ok_or_else(|| fault(function, format!("wants text here, not {}", value.get_type().name())))
 }
 
-/// A value that is about to be copied or compared.
-fn copy<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+/// Charges for a value that is copied or compared, and returns it.
+fn copy<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let [meter, value] = take(args)?;
     meter_of(&meter)?.charge(meter::of_val(value.as_ref()))?;
     Ok(value)
 }
 
-/// A value that is about to be added. To a list the crate would add the keys of a map, in an order of its own, where
-/// CEL has no such thing.
-fn addend<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+/// Charges for an operand of an addition, and returns it. Refuses maps: the crate would append the keys of a map to a list,
+/// in undefined order, which CEL does not allow.
+fn addend<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let value = copy(args)?;
     if value.downcast_ref::<CelMap<'_>>().is_some() {
         return Err(fault("+", "a map cannot be added to anything"));
@@ -76,16 +76,16 @@ fn addend<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
     Ok(value)
 }
 
-/// A value that is about to be searched: a map finds its keys at once.
-fn scan<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+/// Charges for a value that is searched, and returns it. The look-up of a key in a map has a constant cost.
+fn scan<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let [meter, value] = take(args)?;
     let units = if value.downcast_ref::<CelMap<'_>>().is_some() { 1 } else { meter::of_val(value.as_ref()) };
     meter_of(&meter)?.charge(units)?;
     Ok(value)
 }
 
-/// A value whose size is asked for: only texts are counted through.
-fn size<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+/// Charges for a value whose size is computed, and returns it. Only the characters of texts have to be counted.
+fn size<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let [meter, value] = take(args)?;
     let units =
         if value.downcast_ref::<CelString<'_>>().is_some() { meter::of_val(value.as_ref()) } else { 1 };
@@ -93,9 +93,9 @@ fn size<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
     Ok(value)
 }
 
-/// What a loop goes over. A map gives its keys, sorted: the crate's own order changes from run to run, and an
-/// expression has to mean the same on every machine. The third argument is the size of the loop's body.
-fn range<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+/// Charges for a loop and returns the list that it iterates over. A map gives its sorted keys, since the order of the crate
+/// is random and an expression must have the same value on every machine. The third argument is the size of the loop's body.
+fn range<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let [meter, value, body] = take(args)?;
     let body =
         body.downcast_ref::<CelInt>().and_then(|nodes| u64::try_from(*nodes.inner()).ok()).unwrap_or(1);
@@ -109,8 +109,8 @@ fn range<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
     )))
 }
 
-/// `contains(a, b)` and `a.contains(b)`: a text in a text, an item in a list, a key in a map.
-fn contains<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+/// Implements `contains(a, b)` and `a.contains(b)`: a text in a text, an item in a list, a key in a map.
+fn contains<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let [whole, part] = take(args)?;
     if let Some(text) = whole.downcast_ref::<CelString<'_>>() {
         let part = text_of("contains", part.as_ref())?;
@@ -121,14 +121,14 @@ fn contains<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
     Ok(CowVal::owned(CelBool::from(found)))
 }
 
-fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let [meter, text, pattern] = take(args)?;
     let (text, pattern) = (text_of("matches", text.as_ref())?, text_of("matches", pattern.as_ref())?);
     Ok(CowVal::owned(CelBool::from(meter_of(&meter)?.matches(text, pattern)?)))
 }
 
-/// A value inside a text: texts as they are, everything else as JSON.
-fn in_text(function: &str, meter: &Meter, value: &dyn Val) -> Result<String, ExecutionError> {
+/// Converts a value to a part of a text: texts are unchanged, other values become JSON.
+fn in_text(function: &str, meter: &WorkMeter, value: &dyn Val) -> Result<String, ExecutionError> {
     meter.charge(meter::of_val(value))?;
     match value.downcast_ref::<CelString<'_>>() {
         Some(text) => Ok(text.inner().to_owned()),
@@ -136,7 +136,7 @@ fn in_text(function: &str, meter: &Meter, value: &dyn Val) -> Result<String, Exe
     }
 }
 
-fn join<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+fn join<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let [meter, list, separator] = take(args)?;
     let separator = text_of("join", separator.as_ref())?;
     let Some(list) = list.downcast_ref::<CelList<'_>>() else {
@@ -152,13 +152,13 @@ fn join<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
     Ok(CowVal::owned(CelString::from(joined)))
 }
 
-/// Text that comes into being costs what it will weigh.
-fn charge_text(meter: &Meter, bytes: usize) -> Result<(), ExecutionError> {
+/// Charges for the bytes of a new text.
+fn charge_text(meter: &WorkMeter, bytes: usize) -> Result<(), ExecutionError> {
     meter.charge(1 + (bytes / 64) as u64)
 }
 
-/// `format('{0} of {1}', a, b)`; `{{` and `}}` are braces.
-fn format<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+/// Implements `format('{0} of {1}', a, b)`; `{{` and `}}` are literal braces.
+fn format<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let [meter, pattern, values] = take(args)?;
     let pattern = text_of("format", pattern.as_ref())?;
     let values = values.downcast_ref::<CelList<'_>>().map_or(&[][..], CelList::inner);
@@ -174,7 +174,7 @@ fn format<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
         }
         let (number, after) =
             from.strip_prefix('{').and_then(|inner| inner.split_once('}')).ok_or_else(|| {
-                fault("format", "a brace stands alone; write `{{` or `}}` for the character itself")
+                fault("format", "a single brace is not allowed; write `{{` or `}}` for the character itself")
             })?;
         let value = number.parse::<usize>().ok().and_then(|number| values.get(number));
         let value = value.ok_or_else(|| fault("format", format!("there is no value for `{{{number}}}`")))?;
@@ -187,17 +187,17 @@ fn format<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
     Ok(CowVal::owned(CelString::from(text)))
 }
 
-fn to_json_text<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+fn to_json_text<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let [meter, value] = take(args)?;
     let meter = meter_of(&meter)?;
-    // Once as a value of JSON, and once as text.
+    // Charge for the JSON value here, and for its text below.
     meter.charge(meter::of_val(value.as_ref()))?;
     let text = to_json(value.as_ref()).map_err(|error| fault("toJSON", error))?.to_string();
     meter.charge(meter::of_text(&text))?;
     Ok(CowVal::owned(CelString::from(text)))
 }
 
-fn from_json_text<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+fn from_json_text<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let [meter, text] = take(args)?;
     let text = text_of("fromJSON", text.as_ref())?;
     meter_of(&meter)?.charge((text.len() / JSON_BYTES_PER_UNIT) as u64)?;

@@ -1,25 +1,25 @@
-//! One use of an input in an expression, to be checked against the types that the file declares.
+//! Uses of inputs in an expression, to be checked against the declared types.
 
-/// One use of inputs. Ranges are bytes of the expression.
+/// A use of inputs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum InputUse {
     /// The expression fails if this input is absent.
-    Needs(String),
-    /// The expression asks whether this input is there; whether any is, if there is no name.
-    Asks(Option<String>),
-    /// An operator between values whose types may be known.
+    Required(String),
+    /// The expression tests the presence of this input, or of an unknown one if there is no name.
+    PresenceTest(Option<String>),
+    /// An operator has operands whose types may be known.
     Operation { sign: String, left: TypedOperand, right: TypedOperand },
 }
 
-/// A side of an operator.
+/// An operand whose type may be known.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct TypedOperand {
     pub(crate) kind: OperandKind,
-    /// The side as it is written.
+    /// Text of the operand.
     pub(crate) text: String,
 }
 
-/// What a side of an operator is.
+/// The kind of an operand.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum OperandKind {
     /// `inputs.<name>`

@@ -1,8 +1,8 @@
-//! How much work the expressions of one record may do.
+//! The meter, which limits the work of the expressions of one record.
 //!
-//! The `cel` crate has no budget: two loops in each other over large lists, or a text added to itself, could take
-//! minutes and gigabytes. So the tree is changed before it runs (see `bind`): whatever loops, copies or compares calls
-//! one of the functions here first, which charges for it. The meter reaches them as an argument, `@meter`.
+//! The crate `cel` has no limit of work: nested loops over large lists, or repeated concatenation, could take minutes and
+//! gigabytes. So `bind` transforms the tree: every operation that loops, copies or compares first calls a function that
+//! charges the meter, which is passed as the argument `@meter`.
 
 use std::any::Any;
 
@@ -12,42 +12,41 @@ use cel::common::value::{StaticVal, Val};
 use serde_json::Value;
 
 use super::patterns::CompiledPatterns;
-use super::units::UnitsLeft;
+use super::units::RemainingUnits;
 
-/// Units that the expressions of one record may spend together. A unit is at most 100 ns of work in a release build, so
-/// that a record takes a second at worst, and some hundred megabytes of memory. 1,000 parallel steps that one record
-/// starts, each with four ordinary expressions, spend about a tenth. Both are measured, and written down in
-/// docs/language.md.
+/// Units of work for the expressions of one record. A unit is at most 100 ns of work in a release build, so a record takes at
+/// most a second and some hundred megabytes of memory. A record that starts 1,000 parallel steps, each with four usual
+/// expressions, takes about a tenth of the units. Both numbers are measured, and documented in docs/language.md.
 const UNITS: u64 = 10_000_000;
 
-/// Bytes of text that cost as much as one value.
+/// Bytes of text for one unit of work.
 const BYTES_PER_UNIT: usize = 64;
 
 static TYPE: Type = Type::new_unspecified_type("longshore.meter");
 
-/// The units of one record.
+/// The meter of one record.
 #[derive(Debug)]
-pub(super) struct Meter {
-    left: UnitsLeft,
+pub(super) struct WorkMeter {
+    left: RemainingUnits,
     patterns: CompiledPatterns,
 }
 
-impl Meter {
+impl WorkMeter {
     pub(super) fn new() -> Self {
-        Self { left: UnitsLeft::new(UNITS), patterns: CompiledPatterns::default() }
+        Self { left: RemainingUnits::new(UNITS), patterns: CompiledPatterns::default() }
     }
 
     #[cfg(test)]
     pub(super) fn with_units(units: u64) -> Self {
-        Self { left: UnitsLeft::new(units), ..Self::new() }
+        Self { left: RemainingUnits::new(units), ..Self::new() }
     }
 
-    /// Spends units, or says that there are not enough. Once spent, it stays so.
+    /// Charges units. Fails if fewer are left, and from then on always.
     pub(super) fn charge(&self, units: u64) -> Result<(), ExecutionError> {
         self.left.charge(units)
     }
 
-    /// Spends units if there are enough, and nothing otherwise.
+    /// Charges units if enough are left. Returns false otherwise, and charges none.
     pub(super) fn charge_if_affordable(&self, units: u64) -> bool {
         self.left.get() > units && self.charge(units).is_ok()
     }
@@ -67,7 +66,7 @@ impl Meter {
     }
 }
 
-impl Val for Meter {
+impl Val for WorkMeter {
     fn get_type(&self) -> &Type {
         &TYPE
     }
@@ -77,8 +76,8 @@ impl Val for Meter {
     }
 
     fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
-        // Nothing copies the meter: it is only ever an argument of our own functions.
-        let left = UnitsLeft::new(self.left.get());
+        // The trait requires this. The meter is only an argument of functions of this crate, which do not copy it.
+        let left = RemainingUnits::new(self.left.get());
         Box::new(Self { left, patterns: CompiledPatterns::default() })
     }
 
@@ -87,13 +86,13 @@ impl Val for Meter {
     }
 }
 
-impl StaticVal for Meter {}
+impl StaticVal for WorkMeter {}
 
 pub(super) fn of_text(text: &str) -> u64 {
     1 + (text.len() / BYTES_PER_UNIT) as u64
 }
 
-/// What copying or comparing a value costs.
+/// Returns the cost of copying or comparing a value.
 pub(super) fn of_val(value: &dyn Val) -> u64 {
     if let Some(text) = value.downcast_ref::<CelString<'_>>() {
         of_text(text.inner())
@@ -108,7 +107,7 @@ pub(super) fn of_val(value: &dyn Val) -> u64 {
     }
 }
 
-/// What turning a JSON value into one of the evaluator's costs.
+/// Returns the cost of converting a JSON value for the evaluator.
 pub(super) fn of_json(value: &Value) -> u64 {
     match value {
         Value::String(text) => of_text(text),

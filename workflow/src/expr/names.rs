@@ -1,22 +1,22 @@
-//! The functions and types that expressions can name.
+//! The names of functions and types in expressions.
 
 use std::ops::Range;
 
 use super::foreign;
-use super::refused::Refused;
+use super::problem::ExprProblem;
 use crate::codes::Code;
 use crate::suggest::{did_you_mean, listed};
 
-/// How a function is called.
+/// The syntax of a function call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Style {
-    /// `size(x)`
+pub(super) enum CallStyle {
+    /// A function: `size(x)`.
     Function,
-    /// `x.size()`
+    /// A method: `x.size()`.
     Method,
 }
 
-/// Functions by name, with the fewest and most arguments.
+/// Functions by name, with the smallest and the largest number of arguments.
 const FUNCTIONS: &[(&str, usize, usize)] = &[
     ("always", 0, 0),
     ("bool", 1, 1),
@@ -43,8 +43,8 @@ const FUNCTIONS: &[(&str, usize, usize)] = &[
     ("uint", 1, 1),
 ];
 
-/// Methods by name, with the fewest and most arguments. Those with a variable are loops, and come here only when the
-/// parser did not take them for one.
+/// Methods by name, with the smallest and the largest number of arguments. Methods with a variable are loops, and are looked
+/// up here only if the parser did not recognise them as loops.
 const METHODS: &[(&str, usize, usize)] = &[
     ("all", 2, 2),
     ("contains", 1, 1),
@@ -63,19 +63,20 @@ const METHODS: &[(&str, usize, usize)] = &[
     ("value", 0, 0),
 ];
 
-/// What `optional.` has.
-pub(super) const OPTIONAL: [&str; 3] = ["none", "of", "ofNonZeroValue"];
+/// The functions of the namespace `optional`.
+pub(super) const OPTIONAL_FUNCTIONS: [&str; 3] = ["none", "of", "ofNonZeroValue"];
 
-/// What can be called in both styles.
-pub(super) const IS_BOTH: [&str; 6] = ["contains", "startsWith", "endsWith", "matches", "join", "size"];
+/// Names that are functions and methods.
+pub(super) const FUNCTIONS_AND_METHODS: [&str; 6] =
+    ["contains", "startsWith", "endsWith", "matches", "join", "size"];
 
-/// What this crate implements.
-pub(super) const IS_OURS: [&str; 6] = ["contains", "matches", "join", "format", "toJSON", "fromJSON"];
+/// Functions that this crate implements.
+pub(super) const OWN_FUNCTIONS: [&str; 6] = ["contains", "matches", "join", "format", "toJSON", "fromJSON"];
 
-/// Standard CEL that needs a calendar.
+/// Functions of standard CEL that need a calendar, and are not built yet.
 const NOT_BUILT: [&str; 2] = ["timestamp", "duration"];
 
-/// Functions of the extension libraries of CEL, which people know and this version does not have.
+/// Functions of the extension libraries of CEL, which this version does not support.
 const EXTENSIONS: [&str; 24] = [
     "split",
     "replace",
@@ -103,25 +104,25 @@ const EXTENSIONS: [&str; 24] = [
     "last",
 ];
 
-/// Whether a name is that of a type, as in `type(x) == int`.
+/// Returns true for the name of a type, as in `type(x) == int`.
 pub(super) fn is_type(name: &str) -> bool {
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"].contains(&name)
 }
 
-/// Whether there is such a function that takes so many arguments. `paren` is where its bracket opens.
+/// Checks that a function exists and accepts the number of arguments. `paren` is the range of the opening parenthesis.
 pub(super) fn check(
-    style: Style,
+    style: CallStyle,
     name: &str,
     given: usize,
     paren: Range<usize>,
     text: &str,
-) -> Result<(), Refused> {
-    let known = if style == Style::Function { FUNCTIONS } else { METHODS };
+) -> Result<(), ExprProblem> {
+    let known = if style == CallStyle::Function { FUNCTIONS } else { METHODS };
     let before = text.get(..paren.start).and_then(|before| before.rfind(name));
     let at = before.map_or(paren, |start| start..start + name.len());
     if NOT_BUILT.contains(&name) {
         let message = format!("`{name}()` is part of the language and not built yet");
-        return Err(Refused::new(Code::FunctionNotBuilt, at, message)
+        return Err(ExprProblem::new(Code::FunctionNotBuilt, at, message)
             .help("compare times as texts in ISO 8601, or let a tool do it"));
     }
     let Some((_, fewest, most)) = known.iter().find(|(known, ..)| *known == name) else {
@@ -131,7 +132,7 @@ pub(super) fn check(
         return Ok(());
     }
     let wanted = match (fewest, most) {
-        (2, 2..=3) if style == Style::Method => {
+        (2, 2..=3) if style == CallStyle::Method => {
             "a variable and an expression: `list.map(x, x.name)`".to_owned()
         }
         (fewest, most) if fewest == most => {
@@ -139,22 +140,22 @@ pub(super) fn check(
         }
         (fewest, most) => format!("{fewest} to {most} arguments"),
     };
-    Err(Refused::new(Code::UnknownFunction, at, format!("`{name}()` takes {wanted}")))
+    Err(ExprProblem::new(Code::UnknownFunction, at, format!("`{name}()` takes {wanted}")))
 }
 
-fn unknown(style: Style, name: &str, at: Range<usize>) -> Refused {
-    let (own, other) = if style == Style::Function { (FUNCTIONS, METHODS) } else { (METHODS, FUNCTIONS) };
-    let refused = Refused::new(Code::UnknownFunction, at, format!("there is no function `{name}()`"));
+fn unknown(style: CallStyle, name: &str, at: Range<usize>) -> ExprProblem {
+    let (own, other) = if style == CallStyle::Function { (FUNCTIONS, METHODS) } else { (METHODS, FUNCTIONS) };
+    let problem = ExprProblem::new(Code::UnknownFunction, at, format!("there is no function `{name}()`"));
     if other.iter().any(|(known, ..)| *known == name) {
-        let call = if style == Style::Function { format!("x.{name}(...)") } else { format!("{name}(x)") };
-        return refused.help(format!("it is called as `{call}`"));
+        let call = if style == CallStyle::Function { format!("x.{name}(...)") } else { format!("{name}(x)") };
+        return problem.help(format!("it is called as `{call}`"));
     }
     if let Some(help) = foreign::function(name) {
-        return refused.help(help);
+        return problem.help(help);
     }
     let names = || own.iter().map(|(known, ..)| *known);
     if EXTENSIONS.contains(&name) {
-        return refused.help(format!("there are {}; a tool can do what they cannot", listed(names())));
+        return problem.help(format!("there are {}; a tool can do what they cannot", listed(names())));
     }
-    refused.help(did_you_mean(name, names()).unwrap_or_else(|| format!("there are {}", listed(names()))))
+    problem.help(did_you_mean(name, names()).unwrap_or_else(|| format!("there are {}", listed(names()))))
 }

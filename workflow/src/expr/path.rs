@@ -1,53 +1,54 @@
-//! Paths in a tree: `steps.fetch.output.title`, each name with its place.
+//! Paths in a syntax tree, such as `steps.fetch.output.title`, with the positions of their names.
 
 use std::ops::Range;
 
 use cel::common::ast::{CallExpr, Expr as Tree, IdedExpr, LiteralValue, SourceInfo, operators};
 
+use super::bound_path::PathRoot;
 use super::foreign;
+use super::problem::ExprProblem;
 use super::reads::Mention;
-use super::refused::Refused;
-use super::slots::Root;
-use super::{Reads, StepField};
+use super::{ReadSet, StepField};
 use crate::codes::Code;
+use crate::source::shorten;
 use crate::suggest::{did_you_mean, listed};
 
-/// What an expression sees.
+/// The names of the scope with which paths begin.
 const ROOTS: [&str; 3] = ["inputs", "steps", "run"];
 
-/// Names of the language that this version does not have.
+/// Names of the language that are not built yet.
 const NOT_BUILT: [&str; 6] = ["vars", "secrets", "item", "index", "round", "batch"];
 
-/// What it sees of the run.
+/// The fields of `run`.
 const RUN_FIELDS: [&str; 4] = ["id", "workflow", "attempt", "error"];
 
 /// A name after a dot.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(super) struct PathName {
     pub(super) name: String,
     pub(super) optional: bool,
     at: Range<usize>,
 }
 
-/// A name, and names after it.
+/// A name with the names after it.
 #[derive(Clone, Debug)]
-pub(super) struct Path {
+pub(super) struct SyntaxPath {
     pub(super) root: String,
     root_at: Range<usize>,
-    pub(super) segments: Vec<Part>,
-    /// Inside `has()`.
+    pub(super) segments: Vec<PathName>,
+    /// True for the argument of `has()`.
     pub(super) presence: bool,
 }
 
-/// The bytes of a node in the text. The parser's ends are inclusive.
+/// Returns the byte range of a node. The ends of the parser's ranges are inclusive.
 pub(super) fn range(info: &SourceInfo, id: u64) -> Range<usize> {
     let (start, stop) = info.offset_for(id).unwrap_or_default();
     let (start, stop) = (usize::try_from(start).unwrap_or(0), usize::try_from(stop).unwrap_or(0));
     start..stop.max(start) + 1
 }
 
-/// The path that a node is, if it is one.
-pub(super) fn of(node: &IdedExpr, text: &str, info: &SourceInfo) -> Option<Path> {
+/// Returns the path that a node consists of. `None` for other nodes.
+pub(super) fn of(node: &IdedExpr, text: &str, info: &SourceInfo) -> Option<SyntaxPath> {
     let mut names = Vec::new();
     let mut presence = false;
     let mut next = node;
@@ -67,18 +68,18 @@ pub(super) fn of(node: &IdedExpr, text: &str, info: &SourceInfo) -> Option<Path>
             _ => return None,
         }
     };
-    // The parser knows where the dots are, and not the names: they follow each other in the text.
+    // The parser records the positions of the dots but not of the names, so the names are searched in order.
     let mut from = root_at.end.min(text.len());
     let segments = names.into_iter().rev().map(|(name, optional)| {
         let start = text.get(from..).and_then(|rest| rest.find(&name)).map_or(from, |at| from + at);
         from = (start + name.len()).min(text.len());
-        Part { at: start..from, name, optional }
+        PathName { at: start..from, name, optional }
     });
     let segments = segments.collect();
-    Some(Path { root, root_at, segments, presence })
+    Some(SyntaxPath { root, root_at, segments, presence })
 }
 
-/// `a.?b`, taken apart.
+/// Splits `a.?b` into `a` and `b`.
 fn optional_select(call: &CallExpr) -> Option<(&IdedExpr, &str)> {
     match call.args.as_slice() {
         [operand, IdedExpr { expr: Tree::Literal(LiteralValue::String(name)), .. }]
@@ -90,7 +91,7 @@ fn optional_select(call: &CallExpr) -> Option<(&IdedExpr, &str)> {
     }
 }
 
-/// The same path with every step of it optional; nothing if it is no path, or none with a step to make optional.
+/// Makes all selections of a path optional. Returns `None` if the node is not a path with at least one selection.
 pub(super) fn optional(node: IdedExpr) -> Option<IdedExpr> {
     let IdedExpr { id, expr } = node;
     let (operator, operand, key) = match expr {
@@ -121,42 +122,46 @@ pub(super) fn optional(node: IdedExpr) -> Option<IdedExpr> {
     })
 }
 
-/// `steps[...]`, or `steps` alone.
-pub(super) fn dynamic_step(at: Range<usize>) -> Refused {
-    Refused::new(Code::DynamicStep, at, "which step this reads is not known before the run")
+/// Returns the problem of `steps[...]` and of `steps` without an id.
+pub(super) fn dynamic_step(at: Range<usize>) -> ExprProblem {
+    ExprProblem::new(Code::DynamicStep, at, "which step this reads is not known before the run")
         .help("write `steps.<id>` with the id of one step")
 }
 
-/// `steps['fetch']`.
-pub(super) fn quoted_step(at: Range<usize>, id: &str) -> Refused {
-    let id: String = id.chars().take(80).collect();
-    Refused::new(Code::DynamicStep, at, "a step is always written by its id")
+/// Returns the problem of `steps['fetch']`.
+pub(super) fn quoted_step(at: Range<usize>, id: &str) -> ExprProblem {
+    let id: String = shorten(id);
+    ExprProblem::new(Code::DynamicStep, at, "a step is always written by its id")
         .help(format!("write `steps.{}`", id.replace('-', "_")))
 }
 
-impl Path {
-    /// Whether it is a name alone.
+impl SyntaxPath {
+    /// Returns true for a single name.
     pub(super) fn is_bare(&self) -> bool {
         self.segments.is_empty()
     }
 
-    /// Returns true if a name of it is behind `.?`.
+    /// Returns true if the path contains `.?`.
     pub(super) fn is_optional(&self) -> bool {
         self.segments.iter().any(|part| part.optional)
     }
 
-    /// Bytes of the text that it takes.
+    /// Returns the byte range of the path.
     pub(super) fn range(&self) -> Range<usize> {
         self.root_at.start..self.segments.last().map_or(self.root_at.end, |part| part.at.end)
     }
 
-    /// Byte of the text at which it begins.
+    /// Returns the byte offset of the path.
     pub(super) fn root_start(&self) -> usize {
         self.root_at.start
     }
 
-    /// What the path begins at, with what it reads and mentions noted down.
-    pub(super) fn resolve(&self, reads: &mut Reads, mentions: &mut Vec<Mention>) -> Result<Root, Refused> {
+    /// Resolves the root of the path, and records what the path reads and mentions.
+    pub(super) fn resolve(
+        &self,
+        reads: &mut ReadSet,
+        mentions: &mut Vec<Mention>,
+    ) -> Result<PathRoot, ExprProblem> {
         let first = self.segments.first();
         match self.root.as_str() {
             "inputs" => {
@@ -164,12 +169,12 @@ impl Path {
                 mentions.extend(
                     first.map(|part| Mention::Input { name: part.name.clone(), at: part.at.clone() }),
                 );
-                Ok(Root::Inputs)
+                Ok(PathRoot::Inputs)
             }
             "run" => {
                 reads.run = true;
                 first.map_or(Ok(()), check_run_field)?;
-                Ok(Root::Run)
+                Ok(PathRoot::Run)
             }
             "steps" => self.step(first, reads, mentions),
             other => Err(unknown(other, self.root_at.clone())),
@@ -178,10 +183,10 @@ impl Path {
 
     fn step(
         &self,
-        id: Option<&Part>,
-        reads: &mut Reads,
+        id: Option<&PathName>,
+        reads: &mut ReadSet,
         mentions: &mut Vec<Mention>,
-    ) -> Result<Root, Refused> {
+    ) -> Result<PathRoot, ExprProblem> {
         let id = id.ok_or_else(|| dynamic_step(self.root_at.clone()))?;
         let named = self.segments.get(1);
         let field = named.and_then(|part| StepField::from_name(&part.name));
@@ -193,15 +198,15 @@ impl Path {
         let named = named.map(|part| (part.name.clone(), part.at.clone()));
         mentions.push(Mention::Step { id: id.name.clone(), at: id.at.clone(), field: named });
         Ok(match field {
-            Some(field) => Root::Field(id.name.clone(), field),
-            None => Root::Step(id.name.clone()),
+            Some(field) => PathRoot::Field(id.name.clone(), field),
+            None => PathRoot::Step(id.name.clone()),
         })
     }
 }
 
-fn check_run_field(part: &Part) -> Result<(), Refused> {
+fn check_run_field(part: &PathName) -> Result<(), ExprProblem> {
     if part.name == "url" {
-        return Err(Refused::new(
+        return Err(ExprProblem::new(
             Code::NameNotBuilt,
             part.at.clone(),
             "`run.url` is part of the language and not built yet",
@@ -211,28 +216,28 @@ fn check_run_field(part: &Part) -> Result<(), Refused> {
     if RUN_FIELDS.contains(&part.name.as_str()) {
         return Ok(());
     }
-    let refused =
-        Refused::new(Code::UnknownRunField, part.at.clone(), format!("the run has no `{}`", part.name));
-    Err(refused.help(
+    let problem =
+        ExprProblem::new(Code::UnknownRunField, part.at.clone(), format!("the run has no `{}`", part.name));
+    Err(problem.help(
         did_you_mean(&part.name, RUN_FIELDS).unwrap_or_else(|| format!("it has {}", listed(RUN_FIELDS))),
     ))
 }
 
-fn unknown(name: &str, at: Range<usize>) -> Refused {
+fn unknown(name: &str, at: Range<usize>) -> ExprProblem {
     if NOT_BUILT.contains(&name) {
         let message = format!("`{name}` is part of the language and not built yet");
-        let refused = Refused::new(Code::NameNotBuilt, at, message);
+        let problem = ExprProblem::new(Code::NameNotBuilt, at, message);
         return match name {
             "secrets" => {
-                refused.help("declare an input with `secret: true`, and read that in `with` of a call")
+                problem.help("declare an input with `secret: true`, and read that in `with` of a call")
             }
-            "vars" => refused.help("values that a `set` step computed are read as `steps.<id>.output`"),
-            _ => refused,
+            "vars" => problem.help("values that a `set` step computed are read as `steps.<id>.output`"),
+            _ => problem,
         };
     }
-    let refused = Refused::new(Code::UnknownName, at, format!("there is nothing called `{name}`"));
+    let problem = ExprProblem::new(Code::UnknownName, at, format!("there is nothing called `{name}`"));
     let help = foreign::name(name)
         .or_else(|| did_you_mean(name, ROOTS))
         .unwrap_or_else(|| format!("expressions see {}; text needs quotes: `'{name}'`", listed(ROOTS)));
-    refused.help(help)
+    problem.help(help)
 }

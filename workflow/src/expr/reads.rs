@@ -1,30 +1,30 @@
-//! What an expression reads: known when the file is checked, so that only these values need to be at hand later.
+//! The values that an expression reads. They are known at compile time, so only these values are needed for the evaluation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::input_use::InputUse;
 
-/// What an expression can see of a step.
+/// A field of a step in expressions.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum StepField {
-    /// What the tool returned, or the values of a `set`, or the members' outputs of a group.
+    /// The output of the tool, the values of a `set` step, or the outputs of the members of a group.
     Output,
-    /// The raw content list of the tool's answer.
+    /// The raw content list of the tool's result.
     Content,
-    /// How the step ended: `succeeded`, `failed`, `skipped`, ...
+    /// The status of the step: `succeeded`, `failed`, `skipped`, ...
     Status,
-    /// `{class, message}` of the fault.
+    /// The fault, as `{class, message}`.
     Error,
-    /// How many attempts were made.
+    /// The number of attempts.
     Attempts,
 }
 
 impl StepField {
-    /// Every field.
+    /// All fields.
     pub const ALL: [Self; 5] = [Self::Output, Self::Content, Self::Status, Self::Error, Self::Attempts];
 
-    /// The name in expressions.
+    /// Returns the name in expressions.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Output => "output",
@@ -40,21 +40,21 @@ impl StepField {
     }
 }
 
-/// What an expression reads.
+/// The set of values that an expression reads.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Reads {
-    /// The steps by id, and what it reads of each. A step used whole counts as all its fields.
+pub struct ReadSet {
+    /// Ids of the steps, with the fields that are read. The use of a whole step counts as all of its fields.
     pub steps: BTreeMap<String, BTreeSet<StepField>>,
-    /// Whether it reads inputs.
+    /// True if it reads inputs.
     pub inputs: bool,
-    /// Whether it reads the run.
+    /// True if it reads `run`.
     pub run: bool,
-    /// Whether it asks how the run stands: `success()`, `failure()`, `always()`, `cancelled()`.
+    /// True if it uses the status of the run: `success()`, `failure()`, `always()` or `cancelled()`.
     pub status: bool,
 }
 
-impl Reads {
-    /// Adds what another one reads.
+impl ReadSet {
+    /// Adds the values of another set.
     pub fn merge(&mut self, other: &Self) {
         for (id, fields) in &other.steps {
             self.steps.entry(id.clone()).or_default().extend(fields);
@@ -65,13 +65,13 @@ impl Reads {
     }
 }
 
-/// One mention of something, to be checked once the whole file is known. Ranges are bytes of the expression.
+/// A mention of an input or step, to be checked against the whole file. Ranges are bytes of the expression.
 #[derive(Clone, Debug)]
 pub(crate) enum Mention {
-    /// `steps.<id>`, with the field if one is named.
+    /// A path that begins with `steps.<id>`. `field` is the name after the id.
     Step { id: String, at: Range<usize>, field: Option<(String, Range<usize>)> },
-    /// A use of inputs.
+    /// A use of inputs, to be checked against their types.
     Use { found: InputUse, at: Range<usize> },
-    /// `inputs.<name>`.
+    /// A path that begins with `inputs.<name>`.
     Input { name: String, at: Range<usize> },
 }

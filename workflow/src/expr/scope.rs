@@ -1,4 +1,4 @@
-//! What an expression can see when it is evaluated.
+//! The scope in which expressions are evaluated.
 
 use std::borrow::Cow;
 
@@ -6,20 +6,20 @@ use serde_json::Value;
 
 use super::StepField;
 
-/// The values of one run, as far as it has come. The machine implements this over its state.
+/// The values of a run that expressions can read. The scheduler's machine implements it over the state of the run.
 pub trait Scope {
-    /// The inputs: an object.
+    /// Returns the inputs: an object.
     fn inputs(&self) -> Cow<'_, Value>;
 
-    /// One field of a step. Nothing if the key is absent, for instance the output of a step that was skipped.
+    /// Returns a field of a step. `None` if it is absent, such as the output of a skipped step.
     fn step(&self, id: &str, field: StepField) -> Option<Cow<'_, Value>>;
 
-    /// The run: an object with `id`, `workflow`, `attempt`, and `error` (`class`, `message`, `step`) once it failed.
+    /// Returns the run: an object with `id`, `workflow`, `attempt`, and `error` (`class`, `message`, `step`) once it failed.
     fn run(&self) -> Cow<'_, Value>;
 
-    /// Whether a step has failed for good, for `success()` and `failure()`.
+    /// Returns true if a step has failed without further attempts, for `success()` and `failure()`.
     fn failed(&self) -> bool;
 
-    /// Whether the run was told to stop, for `success()` and `cancelled()`.
+    /// Returns true if the run was cancelled, for `success()` and `cancelled()`.
     fn cancelled(&self) -> bool;
 }

@@ -1,4 +1,4 @@
-//! Expressions as tables: value in, value out, error text.
+//! Tables of expressions with their values and errors.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -80,7 +80,7 @@ fn value(text: &str) -> Result<Value, String> {
 }
 
 #[test]
-fn values() {
+fn expressions_have_the_expected_values() {
     let cases = [
         ("1 + 2", json!(3)),
         ("inputs.n + 1", json!(4)),
@@ -225,7 +225,7 @@ fn errors_name_what_broke_the_expression() {
 }
 
 #[test]
-fn maps_are_gone_through_in_the_order_of_their_keys() {
+fn loops_over_maps_follow_the_order_of_the_keys() {
     let expected = json!(["a", "b", "c", "d", "e", "f", "g", "h", "key with space"]);
     for _ in 0..20 {
         assert_eq!(value("inputs.map.map(k, k)"), Ok(expected.clone()));
@@ -236,7 +236,7 @@ fn maps_are_gone_through_in_the_order_of_their_keys() {
 }
 
 #[test]
-fn the_state_of_the_run_is_seen() {
+fn status_functions_reflect_the_status_of_the_run() {
     let table = [
         // failed, cancelled, and then success(), failure(), cancelled()
         (false, false, [true, false, false]),
@@ -247,25 +247,26 @@ fn the_state_of_the_run_is_seen() {
     for (failed, cancelled, expected) in table {
         let scope = Fixed { failed, cancelled, ..scope() };
         let found = ["success()", "failure()", "cancelled()"]
-            .map(|text| compile(text).holds(&scope, &WorkBudget::new()).expect(text));
+            .map(|text| compile(text).evaluate_condition(&scope, &WorkBudget::new()).expect(text));
         assert_eq!(found, expected, "{failed} {cancelled}");
-        assert!(compile("always()").holds(&scope, &WorkBudget::new()).expect("always"));
+        assert!(compile("always()").evaluate_condition(&scope, &WorkBudget::new()).expect("always"));
     }
 }
 
 #[test]
-fn a_condition_is_true_or_false_and_nothing_else() {
-    let error =
-        compile("steps.a.output.title").holds(&scope(), &WorkBudget::new()).expect_err("it is a text");
+fn condition_with_a_value_of_another_type_is_an_error() {
+    let error = compile("steps.a.output.title")
+        .evaluate_condition(&scope(), &WorkBudget::new())
+        .expect_err("it is a text");
     assert_eq!(
         error.to_string(),
-        "`steps.a.output.title`: a condition is true or false, and this gives a text (\"T\"); compare it with something"
+        "`steps.a.output.title`: a condition is true or false, and this gives text (\"T\"); compare it with something"
     );
     assert_eq!(error.value.as_deref(), Some("\"T\""));
 }
 
 #[test]
-fn what_is_read_is_known() {
+fn read_set_contains_all_fields_that_an_expression_reads() {
     let reads = |text| compile(text).reads().clone();
     let fields = |id: &str, fields: &[StepField]| (id.to_owned(), fields.iter().copied().collect());
     let all = fields("a", &StepField::ALL);
@@ -278,14 +279,14 @@ fn what_is_read_is_known() {
         fields("c", &[StepField::Attempts]),
     ];
     assert_eq!(reads(some).steps, BTreeMap::from(expected));
-    assert_eq!(reads("inputs.n + 1"), Reads { inputs: true, ..Reads::default() });
-    assert_eq!(reads("run.id"), Reads { run: true, ..Reads::default() });
-    assert_eq!(reads("!failure()"), Reads { status: true, ..Reads::default() });
-    assert_eq!(reads("['inputs'].map(inputs, inputs)"), Reads::default(), "a loop's own variable");
+    assert_eq!(reads("inputs.n + 1"), ReadSet { inputs: true, ..ReadSet::default() });
+    assert_eq!(reads("run.id"), ReadSet { run: true, ..ReadSet::default() });
+    assert_eq!(reads("!failure()"), ReadSet { status: true, ..ReadSet::default() });
+    assert_eq!(reads("['inputs'].map(inputs, inputs)"), ReadSet::default(), "a loop's own variable");
 }
 
 #[test]
-fn the_deepest_tree_and_the_deepest_value_fit_the_stack() {
+fn deepest_tree_and_deepest_value_fit_the_stack() {
     let deep = (0..1_000).fold(json!(1), |inner, _| json!([inner]));
     let scope = Fixed { inputs: json!({ "deep": deep, "n": 1 }), ..scope() };
     let sum = format!("inputs.n{}", " + inputs.n".repeat(60));
@@ -297,11 +298,11 @@ fn the_deepest_tree_and_the_deepest_value_fit_the_stack() {
     assert_eq!(error.message, "the value is nested too deeply");
     assert!(
         compile("inputs.deep").evaluate(&scope, &WorkBudget::new()).is_ok(),
-        "what is only passed on is not looked at"
+        "a value that is only passed on is not converted"
     );
 }
 
-/// Expressions of every form, most of them with types that do not go together.
+/// Returns a strategy for expressions of all forms, most of them with incompatible types.
 fn any_expression() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
         "inputs",
@@ -393,7 +394,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn whatever_compiles_has_a_value_or_an_error(text in any_expression()) {
+    fn compiled_expression_has_the_same_value_or_error_each_time(text in any_expression()) {
         let text = format!("[1].map(x, {text})");
         if let Ok((expr, _)) = Expr::compile(&text) {
             let once = expr.evaluate(&scope(), &WorkBudget::new());

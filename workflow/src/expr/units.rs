@@ -1,28 +1,28 @@
-//! Units of work that are left of a budget.
+//! The remaining units of work of a budget.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cel::ExecutionError;
 
-/// The error of an evaluation whose units are spent.
+/// The error of an evaluation that exhausts the budget.
 pub(super) const SPENT: &str = "the expression does too much work, alone or together with those that were evaluated \
     with it (one event may cost 10 million units); give it less data, or let a tool do the work";
 
-/// The units that are left. Threads may share them.
+/// A counter of remaining units, which threads may share.
 #[derive(Debug)]
-pub(super) struct UnitsLeft(AtomicU64);
+pub(super) struct RemainingUnits(AtomicU64);
 
-impl UnitsLeft {
+impl RemainingUnits {
     pub(super) const fn new(units: u64) -> Self {
         Self(AtomicU64::new(units))
     }
 
-    /// Returns the number of units.
+    /// Returns the remaining units.
     pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Spends units, or says that there are not enough. Once spent, it stays so.
+    /// Charges units. Fails if fewer are left, and from then on always.
     pub(super) fn charge(&self, units: u64) -> Result<(), ExecutionError> {
         let left = self.get().saturating_sub(units);
         self.0.store(left, Ordering::Relaxed);

@@ -1,17 +1,17 @@
-//! The uses of inputs in an expression, as far as its tree alone shows them. They are compared with the types that the file declares.
+//! Collects the uses of inputs in an expression, for the check against their declared types.
 //!
-//! Only what is certain is noted. A part that need not be evaluated (a branch of `? :`, a side of `&&` and `||`, the body of a
-//! loop, the second argument of `default`) needs no input.
+//! Only certain uses are collected. An input is not required by a part that need not be evaluated: a branch of `? :`, a side of
+//! `&&` and `||`, the body of a loop, the second argument of `default`.
 
 use std::ops::Range;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr as Tree, IdedExpr, LiteralValue, SourceInfo, operators};
 
 use super::input_use::{InputUse, LiteralKind, OperandKind, TypedOperand};
-use super::path::{self, Path};
-use super::words::symbol;
+use super::messages::symbol;
+use super::path::{self, SyntaxPath};
 
-/// Operators whose sides have types that can be compared.
+/// Operators whose operand types are checked.
 const OPERATORS: [&str; 11] = [
     operators::ADD,
     operators::SUBSTRACT,
@@ -26,23 +26,23 @@ const OPERATORS: [&str; 11] = [
     operators::GREATER_EQUALS,
 ];
 
-/// The uses of a tree that no name of which is bound yet.
+/// Collects the uses of inputs in an unbound tree.
 pub(super) fn uses(text: &str, tree: &IdedExpr, info: &SourceInfo) -> Vec<(InputUse, Range<usize>)> {
-    let mut walk = UseWalk { text, info, locals: Vec::new(), found: Vec::new() };
-    walk.node(tree, true);
-    walk.found
+    let mut collector = UseCollector { text, info, locals: Vec::new(), found: Vec::new() };
+    collector.node(tree, true);
+    collector.found
 }
 
-struct UseWalk<'t> {
+struct UseCollector<'t> {
     text: &'t str,
     info: &'t SourceInfo,
-    /// The variables of the loops around.
+    /// Variables of the enclosing loops.
     locals: Vec<&'t str>,
     found: Vec<(InputUse, Range<usize>)>,
 }
 
-impl<'t> UseWalk<'t> {
-    /// Notes the uses below a node. `is_certain` says whether it is evaluated whenever the expression is.
+impl<'t> UseCollector<'t> {
+    /// Collects the uses in a node. `is_certain` is true if the node is evaluated whenever the expression is.
     fn node(&mut self, node: &'t IdedExpr, is_certain: bool) {
         if let Some(path) = self.input_path(node) {
             return self.path(&path, is_certain);
@@ -75,8 +75,8 @@ impl<'t> UseWalk<'t> {
     fn call(&mut self, call: &'t CallExpr, is_certain: bool) {
         let name = call.func_name.as_str();
         if let Some(target) = &call.target {
-            match self.input_path(target).filter(Path::is_optional) {
-                Some(path) if name != "orValue" => self.asks(&path),
+            match self.input_path(target).filter(SyntaxPath::is_optional) {
+                Some(path) if name != "orValue" => self.presence_test(&path),
                 _ => self.node(target, is_certain),
             }
         }
@@ -104,13 +104,13 @@ impl<'t> UseWalk<'t> {
 
     fn operation(&mut self, name: &str, left: &'t IdedExpr, right: &'t IdedExpr, is_certain: bool) {
         let sides = (self.operand(left), self.operand(right));
-        // `inputs.x == null` is a question whether the input is there, and is answered as such.
+        // `inputs.x == null` is intended as a test of presence, and gets a warning of its own.
         let is_null = |side: &Option<(TypedOperand, Range<usize>)>| {
             side.as_ref().is_some_and(|(side, _)| side.kind == OperandKind::Literal(LiteralKind::Null))
         };
-        let asks = is_null(&sides.0) || is_null(&sides.1);
+        let tests_presence = is_null(&sides.0) || is_null(&sides.1);
         for side in [left, right] {
-            self.node(side, is_certain && !asks);
+            self.node(side, is_certain && !tests_presence);
         }
         if let (Some((left, from)), Some((right, to)), Some(sign)) = (sides.0, sides.1, symbol(name)) {
             let at = from.start.min(to.start)..from.end.max(to.end);
@@ -118,7 +118,7 @@ impl<'t> UseWalk<'t> {
         }
     }
 
-    /// A side of an operator, if its type may be known.
+    /// Returns an operand whose type may be known.
     fn operand(&self, node: &IdedExpr) -> Option<(TypedOperand, Range<usize>)> {
         let (kind, at) = match &node.expr {
             Tree::Literal(literal) => {
@@ -137,24 +137,24 @@ impl<'t> UseWalk<'t> {
         Some((TypedOperand { kind, text }, at))
     }
 
-    fn path(&mut self, path: &Path, is_certain: bool) {
+    fn path(&mut self, path: &SyntaxPath, is_certain: bool) {
         let Some(first) = path.segments.first() else {
-            // `'x' in inputs`, `inputs['x']`: any input may be meant.
-            return self.found.push((InputUse::Asks(None), path.range()));
+            // `'x' in inputs` and `inputs['x']` may refer to any input.
+            return self.found.push((InputUse::PresenceTest(None), path.range()));
         };
         if path.presence {
-            self.asks(path);
+            self.presence_test(path);
         } else if is_certain && !path.is_optional() {
-            self.found.push((InputUse::Needs(first.name.clone()), path.range()));
+            self.found.push((InputUse::Required(first.name.clone()), path.range()));
         }
     }
 
-    fn asks(&mut self, path: &Path) {
+    fn presence_test(&mut self, path: &SyntaxPath) {
         let name = path.segments.first().map(|first| first.name.clone());
-        self.found.push((InputUse::Asks(name), path.range()));
+        self.found.push((InputUse::PresenceTest(name), path.range()));
     }
 
-    fn input_path(&self, node: &IdedExpr) -> Option<Path> {
+    fn input_path(&self, node: &IdedExpr) -> Option<SyntaxPath> {
         path::of(node, self.text, self.info)
             .filter(|path| path.root == "inputs" && !self.locals.contains(&"inputs"))
     }

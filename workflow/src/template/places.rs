@@ -1,7 +1,7 @@
-//! Where secrets belong in the arguments of a call.
+//! The places of secrets in the arguments of a call.
 //!
-//! While a template is rendered, every input that is secret and stands by itself is noted down with the way to it. The
-//! text there is the name of the secret and stays; the places travel beside the arguments.
+//! Rendering a template records the path to each secret input that is an expression by itself. The arguments contain the
+//! reference to the secret, and the job contains the list of places beside them.
 
 use longshore_proto::SecretPlace;
 use serde_json::Value;
@@ -10,25 +10,25 @@ use super::error;
 use crate::expr::{EvalError, Expr};
 use crate::inputs::secret_name;
 
-/// What the places of one call may take as text: they travel in the message of its job, beside at most 64 KiB of
-/// arguments. Room for some hundred of them.
+/// The largest size of the places of a call, in bytes of text. They are part of the job's message, beside at most 64 KiB of
+/// arguments. Some hundred places fit.
 const LIMIT_BYTES: usize = 16 * 1024;
 
-/// One step on the way to a part of a value.
-pub(super) enum Segment<'t> {
+/// A segment of the path to a node.
+pub(super) enum PointerSegment<'t> {
     Key(&'t str),
     Item(usize),
 }
 
-/// The places that were found so far.
-pub(super) struct Places<'t> {
+/// The places of secrets that were found so far.
+pub(super) struct SecretPlaces<'t> {
     is_secret: &'t dyn Fn(&str) -> bool,
     found: Vec<SecretPlace>,
-    /// How many bytes may still be added.
+    /// Number of bytes that may still be added.
     room: usize,
 }
 
-impl<'t> Places<'t> {
+impl<'t> SecretPlaces<'t> {
     pub(super) const fn new(is_secret: &'t dyn Fn(&str) -> bool) -> Self {
         Self { is_secret, found: Vec::new(), room: LIMIT_BYTES }
     }
@@ -37,12 +37,12 @@ impl<'t> Places<'t> {
         self.found
     }
 
-    /// Notes down an expression if it is a secret input by itself. `at` is where its value begins in its text.
-    pub(super) fn note(
+    /// Records the place of an expression that is a secret input. `at` is the byte offset of its value in its text.
+    pub(super) fn record(
         &mut self,
         expr: &Expr,
         value: &Value,
-        way: &[Segment<'_>],
+        path: &[PointerSegment<'_>],
         at: usize,
     ) -> Result<(), EvalError> {
         if !expr.input().is_some_and(self.is_secret) {
@@ -51,7 +51,7 @@ impl<'t> Places<'t> {
         let Some(name) = secret_name(value) else {
             return Err(error(expr, "the input is secret, and its value is not the name of a secret"));
         };
-        let pointer = pointer(way);
+        let pointer = pointer(path);
         let bytes = pointer.len() + name.as_str().len();
         let Some(room) = self.room.checked_sub(bytes) else {
             return Err(error(expr, "the call has too many places for secrets; make it several calls"));
@@ -62,14 +62,14 @@ impl<'t> Places<'t> {
     }
 }
 
-/// The way as a JSON Pointer: `~` and `/` within a key are written `~0` and `~1`.
-fn pointer(way: &[Segment<'_>]) -> String {
+/// Converts a path to a JSON Pointer. `~` and `/` within a key become `~0` and `~1`.
+fn pointer(path: &[PointerSegment<'_>]) -> String {
     let mut pointer = String::new();
-    for segment in way {
+    for segment in path {
         pointer.push('/');
         match segment {
-            Segment::Key(key) => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
-            Segment::Item(number) => pointer.push_str(&number.to_string()),
+            PointerSegment::Key(key) => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            PointerSegment::Item(number) => pointer.push_str(&number.to_string()),
         }
     }
     pointer

@@ -12,7 +12,7 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Message, PublishError, SubscribeError, Subscriber};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
-use longshore_ports::{Entry, Error, LogReader};
+use longshore_ports::{Error, LogEntry, LogReader};
 use longshore_proto::{Incarnation, Partition, Seq, Timestamp, decode_all, subject};
 use serde_json::json;
 use tokio::sync::watch;
@@ -153,7 +153,7 @@ fn entry(context: &Context, message: Message) -> Option<Entry> {
     let seq = Seq(info.stream_sequence);
     let millis = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     let body = message.message.payload.to_vec();
-    Some(Entry { seq, at: Timestamp::from_millis(millis), events: decode_all(&body), body })
+    Some(LogEntry { seq, at: Timestamp::from_millis(millis), events: decode_all(&body), body })
 }
 
 /// An ephemeral consumer of a log.

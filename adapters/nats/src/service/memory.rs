@@ -5,7 +5,7 @@
 //! that are decoded at the same time, for which they wait in their order. One namespace gets at most three quarters of
 //! each, and small requests, which are most, never wait for large ones.
 
-use longshore_ports::{NamespaceShare, NamespaceShares};
+use longshore_ports::{NamespacePermits, NamespaceSemaphore};
 use longshore_proto::Namespace;
 
 /// Limit of all bodies: some dozens of the largest size, or some ten thousand small ones.
@@ -42,7 +42,7 @@ pub(super) struct RequestMemory {
 pub(super) struct AdmittedRequest {
     decoded: NamespaceShares,
     bytes: u32,
-    _body: NamespaceShare,
+    _body: NamespacePermits,
 }
 
 impl RequestMemory {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use longshore_ports::{Error, PageBuilder, RunCursor, RunPage, RunQuery};
+use longshore_ports::{Error, RunCursor, RunPage, RunPageBuilder, RunQuery};
 use longshore_proto::{Namespace, Partition, RunId, RunStatus, RunSummary};
 use redis::{cmd, pipe};
 use tracing::warn;
@@ -49,7 +49,7 @@ pub(super) async fn list(connection: &RedisConnection, query: &RunQuery) -> Resu
                 .await?,
         );
     }
-    let mut page = PageBuilder::new(query);
+    let mut page = RunPageBuilder::new(query);
     while page.is_open() {
         let newest = take_newest(&mut scans, ROWS_PAGE.min(query.page_limit() + 1)).await?;
         if newest.is_empty() {

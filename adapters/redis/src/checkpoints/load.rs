@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_ports::{Error, Loaded};
+use longshore_ports::{Error, StoredCheckpoint};
 use longshore_proto::{Partition, RunId, Timestamp, decode};
 use redis::cmd;
 use tracing::warn;

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use longshore_ports::{Delta, RunRow};
+use longshore_ports::{CheckpointDelta, RunRow};
 use longshore_proto::{RunId, WireError};
 use redis::{RedisWrite, ToRedisArgs, ToSingleRedisArg};
 

@@ -2,8 +2,8 @@
 
 use longshore_nats::{AccountStatus, NatsStatus, StreamStatus};
 use longshore_proto::{Partition, subject};
-use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
 
+use super::FULL_PERCENT;
 use crate::cluster::probes::is_full;
 use crate::finding::{Finding, FindingLevel};
 

@@ -1,7 +1,7 @@
 //! The arguments of `servers call`: a JSON object, and single arguments that are parsed by the types of the tool's schema
 //! and override it.
 
-use longshore_workflow::{CallMistake, RewrittenNumber, UnreadJson, read_json, read_untyped};
+use longshore_workflow::{CallMistake, JsonInputError, RewrittenNumber, parse_json, parse_untyped};
 use serde_json::{Map, Value};
 
 use crate::args::{NameValue, ToolTarget, given_twice};
@@ -22,7 +22,7 @@ pub(super) fn object(text: Option<&str>) -> Result<Map<String, Value>, Failure> 
     let invalid = |why: String, help| {
         Failure::new(Exit::Invalid, format!("the text of the arguments {why}")).help(help)
     };
-    match text.map(read_json) {
+    match text.map(parse_json) {
         None => Ok(Map::new()),
         Some(Ok(Value::Object(object))) => Ok(object),
         Some(Ok(_)) => Err(invalid("is not a JSON object".to_owned(), help)),
@@ -97,7 +97,7 @@ fn typed(text: &str, schema: &Value, name: &str) -> Result<Value, UnreadJson> {
         // The check against the tool's schema refuses it.
         Ok(value) => Ok(value),
         Err(why) if why.is_number() => Err(why),
-        Err(UnreadJson::Invalid(_)) => Ok(as_text()),
+        Err(JsonInputError::Invalid(_)) => Ok(as_text()),
         Err(why) => Err(why),
     }
 }

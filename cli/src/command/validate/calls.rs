@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use longshore_proto::{StepPath, closest};
+use longshore_proto::StepPath;
+use longshore_suggest::closest;
 use longshore_worker::mcp::{CallFault, Tool, ToolList};
-use longshore_workflow::{CallMistake, CallStep, Finding, Plan, StepKind, WrittenCall};
+use longshore_workflow::{CallFinding, CallMistake, CallStep, Plan, StepKind, WrittenCall};
 
 use super::ToolLists;
 use crate::command::servers::unknown_tool_help;
@@ -48,7 +49,7 @@ impl CallChecker<'_> {
         found.extend(problems.into_iter().filter_map(|(problem, steps)| of_problem(problem, &steps)));
         // The names of arguments and tools come from the servers, and may contain secrets.
         let hide = |text: String| self.servers.without_secrets(text);
-        let hidden = found.into_iter().map(|finding| Finding {
+        let hidden = found.into_iter().map(|finding| CallFinding {
             message: hide(finding.message),
             help: finding.help.map(hide),
             ..finding
@@ -109,7 +110,11 @@ fn planned(plan: &Plan) -> BTreeMap<&str, (&StepPath, &CallStep)> {
     calls.collect()
 }
 
-fn of_arguments(call: &WrittenCall, (step, planned): &(&StepPath, &CallStep), tool: &Tool) -> Vec<Finding> {
+fn of_arguments(
+    call: &WrittenCall,
+    (step, planned): &(&StepPath, &CallStep),
+    tool: &Tool,
+) -> Vec<CallFinding> {
     let target = format!("{}/{}", call.server, call.tool);
     let found = mistakes(&target, &planned.with.entries(), &tool.input_schema).into_iter();
     let finding = |ArgumentMistake { mistake, message, help }| Finding {
@@ -126,7 +131,7 @@ fn of_problem(CallProblem { mistake, message, help }: CallProblem, steps: &[&Ste
     let step = (*steps.first()?).clone();
     let names: Vec<&str> = steps.iter().map(|step| step.as_str()).collect();
     let message = if steps.len() > 1 { format!("{message}; {} call it", some_of(&names)) } else { message };
-    Some(Finding { step, mistake, message, help })
+    Some(CallFinding { step, mistake, message, help })
 }
 
 /// Returns the problem of a call whose tool is not listed. A server that changes its list may add the tool later, unless the

@@ -265,7 +265,7 @@ fn values_nested_in_themselves_end_in_a_fault() {
     }
     let mut scenario = super::Scenario::of(&format!("steps:\n{steps}"));
     let ended = scenario.input("submit");
-    assert!(ended.starts_with("failed at s") && ended.contains("deeper than"), "{ended}");
+    assert!(ended.starts_with("failed at s") && ended.contains("levels deep"), "{ended}");
 }
 
 #[test]

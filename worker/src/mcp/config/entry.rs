@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_ports::{is_loopback, shown_addresses};
+use longshore_ports::{is_loopback, redact_addresses};
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
@@ -247,7 +247,7 @@ fn http(fields: &mut ObjectFields<'_>, expansion: &mut EntryExpansion<'_>) -> Op
         if !Url::parse(url.value()).is_ok_and(is_http) {
             fields.refuse(
                 "url",
-                format!("`{}` is not an http or https address", shown_addresses(&url.to_string())),
+                format!("`{}` is not an http or https address", redact_addresses(&url.to_string())),
             );
         }
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use longshore_proto::value_type;
 use serde_json::{Map, Value};
 
 /// The fields of an object that were not taken yet.
@@ -25,7 +26,7 @@ impl<'a> ObjectFields<'a> {
             }
             other => {
                 let place = if place.is_empty() { place } else { format!("{place}: ") };
-                problems.push(format!("{place}must be an object, not {}", kind(&other)));
+                problems.push(format!("{place}must be an object, not {}", value_type(&other)));
                 None
             }
         }
@@ -119,7 +120,7 @@ impl<'a> ObjectFields<'a> {
     }
 
     fn mistyped<T>(&mut self, field: &str, wanted: &str, found: &Value) -> Option<T> {
-        self.refuse(field, format!("must be {wanted}, not {}", kind(found)));
+        self.refuse(field, format!("must be {wanted}, not {}", value_type(found)));
         None
     }
 }

@@ -98,7 +98,7 @@ fn missing_servers(file: &Map<String, Value>) -> String {
     if let Some((name, _)) = of_editors.iter().find(|(_, value)| value.is_some_and(Value::is_object)) {
         return format!("is missing; write what is in `{name}` into an object `mcpServers`");
     }
-    let near = file.keys().find(|name| longshore_proto::closest(name, KEYS).is_some());
+    let near = file.keys().find(|name| longshore_suggest::closest(name, KEYS).is_some());
     if let Some(near) = near {
         return format!("is missing; the file has `{near}`: did you mean `mcpServers`?");
     }

@@ -1,6 +1,6 @@
 //! HTTP responses without success, and fault messages that help to fix their cause.
 
-use longshore_ports::shown_addresses;
+use longshore_ports::redact_addresses;
 use longshore_proto::Timestamp;
 use reqwest::Response;
 use reqwest::header::{LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};

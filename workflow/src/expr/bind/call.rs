@@ -1,4 +1,4 @@
-//! Calls and operators: which there are, what they are charged for, and what ours are made of.
+//! Binds calls and operators: checks their names, adds charges, and replaces functions of this crate.
 
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, Expr as Tree, IdedExpr, ListExpr, LiteralValue, operators,
@@ -6,12 +6,12 @@ use cel::common::ast::{
 
 use super::{Binder, call, meter};
 use crate::codes::Code;
-use crate::expr::names::{self, Style};
+use crate::expr::names::{self, CallStyle};
 use crate::expr::path;
-use crate::expr::refused::Refused;
+use crate::expr::problem::ExprProblem;
 
-/// How an argument is bound.
-type Bind<'t> = fn(&mut Binder<'t>, IdedExpr) -> IdedExpr;
+/// A function that binds an argument.
+type BindArgument<'t> = fn(&mut Binder<'t>, IdedExpr) -> IdedExpr;
 
 impl<'t> Binder<'t> {
     pub(super) fn call(&mut self, id: u64, mut call: CallExpr) -> Tree {
@@ -19,7 +19,7 @@ impl<'t> Binder<'t> {
         if let Some(target) = call.target.take() {
             return self.method(id, *target, call.func_name, call.args);
         }
-        let bind: [Bind<'t>; 2] = match call.func_name.as_str() {
+        let bind: [BindArgument<'t>; 2] = match call.func_name.as_str() {
             "default" if call.args.len() == 2 => return self.default(id, call.args),
             op::INDEX if self.is_steps(&call.args) => return self.dynamic_step(id, call.args.get(1)),
             op::EQUALS | op::NOT_EQUALS | op::IN => {
@@ -55,27 +55,28 @@ impl<'t> Binder<'t> {
         self.charged("@addend", node)
     }
 
-    /// Whether the first of these is `steps` itself.
+    /// Returns true if the first argument is `steps`.
     fn is_steps(&self, args: &[IdedExpr]) -> bool {
         matches!(args.first().map(|target| &target.expr), Some(Tree::Ident(name)) if name == "steps" && !self.is_local(name))
     }
 
     fn dynamic_step(&mut self, id: u64, index: Option<&IdedExpr>) -> Tree {
-        let refused = match index.map(|index| &index.expr) {
+        let problem = match index.map(|index| &index.expr) {
             Some(Tree::Literal(LiteralValue::String(step))) => path::quoted_step(self.at(id), step.inner()),
             _ => path::dynamic_step(self.at(id)),
         };
-        self.refuse(refused);
+        self.refuse(problem);
         Tree::Literal(LiteralValue::Null)
     }
 
-    /// `default(path, value)`: `let found = path, each name optional, in found.hasValue() ? found.value() : value`.
-    /// A loop over nothing is how this tree says `let`.
+    /// Transforms `default(path, value)` to `let found = path, each name optional, in found.hasValue() ? found.value() : value`.
+    /// The tree has no `let`, so it is a loop over an empty list.
     fn default(&mut self, id: u64, args: Vec<IdedExpr>) -> Tree {
         let mut args = args.into_iter();
         let (Some(path), Some(value)) = (args.next().and_then(path::optional), args.next()) else {
-            let refused = Refused::new(Code::BadDefault, self.at(id), "`default()` takes a path and a value");
-            self.refuse(refused.help("as in `default(steps.fetch.output.title, 'untitled')`"));
+            let problem =
+                ExprProblem::new(Code::BadDefault, self.at(id), "`default()` takes a path and a value");
+            self.refuse(problem.help("as in `default(steps.fetch.output.title, 'untitled')`"));
             return Tree::Literal(LiteralValue::Null);
         };
         let node = |expr| IdedExpr { id, expr };
@@ -98,27 +99,27 @@ impl<'t> Binder<'t> {
         }))
     }
 
-    /// A function that is called by its name alone.
+    /// Binds a call in function syntax.
     fn function(&mut self, id: u64, name: String, args: Vec<IdedExpr>) -> Tree {
-        if let Err(refused) = names::check(Style::Function, &name, args.len(), self.at(id), self.text) {
-            self.refuse(refused);
+        if let Err(problem) = names::check(CallStyle::Function, &name, args.len(), self.at(id), self.text) {
+            self.refuse(problem);
         }
-        self.known(id, name, args)
+        self.checked_call(id, name, args)
     }
 
-    /// A function that is called on a value.
+    /// Binds a call in method syntax.
     fn method(&mut self, id: u64, target: IdedExpr, name: String, mut args: Vec<IdedExpr>) -> Tree {
         let is_library =
             matches!(&target.expr, Tree::Ident(root) if root == "optional" && !self.is_local(root));
-        let target = if is_library && names::OPTIONAL.contains(&name.as_str()) {
+        let target = if is_library && names::OPTIONAL_FUNCTIONS.contains(&name.as_str()) {
             target
         } else {
-            if let Err(refused) = names::check(Style::Method, &name, args.len(), self.at(id), self.text) {
-                self.refuse(refused);
+            if let Err(problem) = names::check(CallStyle::Method, &name, args.len(), self.at(id), self.text) {
+                self.refuse(problem);
             }
-            if names::IS_BOTH.contains(&name.as_str()) {
+            if names::FUNCTIONS_AND_METHODS.contains(&name.as_str()) {
                 args.insert(0, target);
-                return self.known(id, name, args);
+                return self.checked_call(id, name, args);
             }
             self.copied(target)
         };
@@ -126,8 +127,8 @@ impl<'t> Binder<'t> {
         Tree::Call(CallExpr { func_name: name, target: Some(Box::new(target)), args })
     }
 
-    /// A function that exists.
-    fn known(&mut self, id: u64, name: String, args: Vec<IdedExpr>) -> Tree {
+    /// Binds a call of a function whose name and arguments are checked.
+    fn checked_call(&mut self, id: u64, name: String, args: Vec<IdedExpr>) -> Tree {
         let charge = match name.as_str() {
             "always" | "success" | "failure" | "cancelled" => return self.status(&name),
             "contains" => "@scan",
@@ -135,10 +136,10 @@ impl<'t> Binder<'t> {
             _ => "@copy",
         };
         let args = args.into_iter().map(|arg| self.charged(charge, arg)).collect();
-        ours(id, name, args)
+        own_function(id, name, args)
     }
 
-    /// How the run stands is known before the expression is evaluated.
+    /// Binds a function of the run's status, which is constant during an evaluation.
     fn status(&mut self, name: &str) -> Tree {
         self.bound.reads.status = true;
         match name {
@@ -148,13 +149,13 @@ impl<'t> Binder<'t> {
     }
 }
 
-/// The parser writes operators as functions whose names nobody could write.
+/// Returns true for an operator. The parser represents operators as functions whose names are not valid in a text.
 fn is_operator(name: &str) -> bool {
     !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Functions of ours get their own names, and the meter where they charge.
-fn ours(id: u64, name: String, mut args: Vec<IdedExpr>) -> Tree {
+/// Replaces functions of this crate by their internal names, and adds the meter to those that charge.
+fn own_function(id: u64, name: String, mut args: Vec<IdedExpr>) -> Tree {
     match name.as_str() {
         "startsWith" | "endsWith" if args.len() == 2 => {
             let target = Some(Box::new(args.remove(0)));
@@ -172,6 +173,6 @@ fn ours(id: u64, name: String, mut args: Vec<IdedExpr>) -> Tree {
     if matches!(name.as_str(), "matches" | "join" | "format" | "toJSON" | "fromJSON") {
         args.insert(0, meter(id));
     }
-    let func_name = if names::IS_OURS.contains(&name.as_str()) { format!("@{name}") } else { name };
+    let func_name = if names::OWN_FUNCTIONS.contains(&name.as_str()) { format!("@{name}") } else { name };
     Tree::Call(CallExpr { func_name, target: None, args })
 }

@@ -1,16 +1,17 @@
-//! Combined conditions: the operands of `&&`, `||` and `!` are true or false.
+//! Checks combined conditions: the operands of `&&`, `||` and `!` must be true or false.
 
 use cel::common::ast::{CallExpr, Expr as Tree, IdedExpr, LiteralValue, operators};
 
 use super::Binder;
 use crate::codes::Code;
-use crate::expr::refused::Refused;
+use crate::expr::problem::ExprProblem;
 
 impl Binder<'_> {
-    /// Refuses a literal that is no condition. In other languages, `a && 'x' || 'y'` chooses between two values.
+    /// Refuses a literal that is not a condition. In other languages, `a && 'x' || 'y'` chooses between two values.
     pub(super) fn combined(&mut self, call: &CallExpr) {
-        let is_said = self.bound.refused.iter().any(|refused| refused.code == Code::NotACondition);
-        let Some(culprit) = call.args.iter().find(|arg| is_no_condition(arg)).filter(|_| !is_said) else {
+        let is_reported = self.bound.problems.iter().any(|problem| problem.code == Code::NotACondition);
+        let Some(culprit) = call.args.iter().find(|arg| is_never_a_condition(arg)).filter(|_| !is_reported)
+        else {
             return;
         };
         let has_and = |arg: &IdedExpr| matches!(&arg.expr, Tree::Call(inner) if inner.func_name == operators::LOGICAL_AND);
@@ -23,13 +24,13 @@ impl Binder<'_> {
             _ => ("&&", CHOICE),
         };
         let message = format!("`{sign}` combines conditions, and this is neither true nor false");
-        self.refuse(Refused::new(Code::NotACondition, self.at(culprit.id), message).help(help));
+        self.refuse(ExprProblem::new(Code::NotACondition, self.at(culprit.id), message).help(help));
     }
 }
 
 const CHOICE: &str = "write `condition ? 'yes' : 'no'` to choose between two values";
 
-fn is_no_condition(node: &IdedExpr) -> bool {
+fn is_never_a_condition(node: &IdedExpr) -> bool {
     match &node.expr {
         Tree::Literal(literal) => !matches!(literal, LiteralValue::Boolean(_)),
         Tree::List(_) | Tree::Map(_) => true,

@@ -1,23 +1,24 @@
-//! Words that the status of a step is compared with.
+//! Checks the words with which the status of a step is compared.
 
 use cel::common::ast::{Expr as Tree, IdedExpr, LiteralValue};
 
 use super::Binder;
 use crate::codes::Code;
 use crate::expr::path;
-use crate::expr::refused::Refused;
+use crate::expr::problem::ExprProblem;
+use crate::source::shorten;
 use crate::suggest::did_you_mean;
 
-/// Statuses of a step that has ended.
+/// The statuses of a step that has ended.
 const ENDED: [&str; 5] = ["succeeded", "failed", "indeterminate", "skipped", "cancelled"];
 
 const WORDS: &str =
     "a step that has ended is `succeeded`, `failed`, `indeterminate`, `skipped` or `cancelled`";
 
-/// Other words that the language has for a step.
+/// Other statuses of a step in the language.
 const OTHERS: [&str; 4] = ["pending", "waiting", "running", "compensated"];
 
-/// Words of other languages.
+/// Statuses of other languages, and their equivalents.
 const FOREIGN: [(&[&str], &str); 4] = [
     (&["success", "ok", "done", "complete", "completed", "passed", "finished"], "succeeded"),
     (&["failure", "error", "errored", "fail", "timeout", "timed_out"], "failed"),
@@ -26,7 +27,7 @@ const FOREIGN: [(&[&str], &str); 4] = [
 ];
 
 impl Binder<'_> {
-    /// Refuses a comparison of the status of a step with a word that it never is.
+    /// Refuses a comparison of the status of a step with a word that is not a status.
     pub(super) fn compared_status(&mut self, args: &[IdedExpr]) {
         let [left, right] = args else { return };
         let (step, other) = match (self.status_of(left), self.status_of(right)) {
@@ -40,7 +41,7 @@ impl Binder<'_> {
         }
     }
 
-    /// The id of the step whose status a node is.
+    /// Returns the id of the step if a node is the status of a step.
     fn status_of(&self, node: &IdedExpr) -> Option<String> {
         let path = path::of(node, self.text, self.info)?;
         let names: Vec<&str> = path.segments.iter().map(|segment| segment.name.as_str()).collect();
@@ -64,8 +65,8 @@ impl Binder<'_> {
             .or_else(|| did_you_mean(&lower, ENDED).map(|question| format!("{question} ")))
             .unwrap_or_default();
         let help = format!("{help}{WORDS}");
-        let word: String = word.chars().take(80).collect();
+        let word: String = shorten(word);
         let message = format!("the status of step `{step}` is never `{word}`");
-        self.refuse(Refused::new(Code::UnknownStatus, self.at(node.id), message).help(help));
+        self.refuse(ExprProblem::new(Code::UnknownStatus, self.at(node.id), message).help(help));
     }
 }

@@ -1,17 +1,17 @@
-//! What the work of expressions is charged with, and that a record has one budget.
+//! The costs of expressions, and the common budget of a record.
 
 use super::*;
 
-/// The worst pattern known: one step of the automaton for each `[ab]` at every byte of the text.
+/// The slowest known pattern: the automaton makes a step for each `[ab]` at every byte of the text.
 const SLOW_PATTERN: &str = "inputs.ab.matches('[ab]*a[ab]{3000}z')";
 
-fn letters(bytes: usize) -> Value {
+fn text_of_a_and_b(bytes: usize) -> Value {
     let mut state = 1_u32;
-    let letters = std::iter::repeat_with(|| {
+    let characters = std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         if state >> 31 == 0 { 'a' } else { 'b' }
     });
-    json!({ "ab": letters.take(bytes).collect::<String>(), "n": 1, "text": "an error of a kind" })
+    json!({ "ab": characters.take(bytes).collect::<String>(), "n": 1, "text": "an error of a kind" })
 }
 
 fn spent(text: &str, scope: &Fixed) -> u64 {
@@ -21,7 +21,7 @@ fn spent(text: &str, scope: &Fixed) -> u64 {
 }
 
 #[test]
-fn work_is_bounded() {
+fn expressions_with_too_much_work_fail() {
     let scope = Fixed {
         inputs: json!({
             "many": (0..5_000).collect::<Vec<_>>(),
@@ -62,21 +62,21 @@ fn work_is_bounded() {
 }
 
 #[test]
-fn a_match_costs_its_text_times_its_pattern_and_is_paid_before() {
-    let scope = Fixed { inputs: letters(1_000_000), ..scope() };
+fn match_costs_text_times_pattern_and_is_charged_before_it_is_made() {
+    let scope = Fixed { inputs: text_of_a_and_b(1_000_000), ..scope() };
     // Would take a minute.
     let error = compile(SLOW_PATTERN).evaluate(&scope, &WorkBudget::new()).expect_err("too much");
     assert!(error.message.starts_with("the expression does too much work"), "{error}");
     let fine = "inputs.ab.matches('c+d?$')";
     assert_eq!(compile(fine).evaluate(&scope, &WorkBudget::new()), Ok(json!(false)));
-    let scope = Fixed { inputs: letters(8_000), ..scope };
+    let scope = Fixed { inputs: text_of_a_and_b(8_000), ..scope };
     assert_eq!(compile(SLOW_PATTERN).evaluate(&scope, &WorkBudget::new()), Ok(json!(false)));
     // 8,000 bytes at 6,005 for 8 of them, the pattern itself, and a few for the values.
     assert!((6_105_000..6_107_000).contains(&spent(SLOW_PATTERN, &scope)), "{}", spent(SLOW_PATTERN, &scope));
 }
 
 #[test]
-fn patterns_that_are_slow_to_read_are_refused_unread() {
+fn patterns_that_are_slow_to_parse_are_refused_without_parsing() {
     let pattern = r"(?i)[\\x{0}-\\x{10FFFF}&&\\pL]".repeat(30);
     let error = compile(&format!("'x'.matches('{pattern}')")).evaluate(&scope(), &WorkBudget::new());
     assert!(error.expect_err("too much").message.starts_with("the expression does too much work"));
@@ -86,7 +86,7 @@ fn patterns_that_are_slow_to_read_are_refused_unread() {
 }
 
 #[test]
-fn output_is_charged_as_well_as_input() {
+fn results_are_charged_like_arguments() {
     let scope =
         Fixed { inputs: json!({ "lists": vec![json!([]); 10_000], "json": "[".repeat(4_000) }), ..scope() };
     let once = spent("format('{0}', inputs.lists)", &scope);
@@ -98,8 +98,8 @@ fn output_is_charged_as_well_as_input() {
 }
 
 #[test]
-fn ten_thousand_expressions_share_one_budget() {
-    let scope = Fixed { inputs: letters(2_000), ..scope() };
+fn expressions_of_a_record_share_one_budget() {
+    let scope = Fixed { inputs: text_of_a_and_b(2_000), ..scope() };
     let (budget, slow) = (WorkBudget::new(), compile(SLOW_PATTERN));
     let done = (0..10_000).take_while(|_| slow.evaluate(&scope, &budget).is_ok()).count();
     assert_eq!(done, 6, "1.5 million units each");
@@ -110,8 +110,8 @@ fn ten_thousand_expressions_share_one_budget() {
 }
 
 #[test]
-fn a_thousand_ordinary_steps_spend_a_fraction() {
-    let scope = Fixed { inputs: letters(100), ..scope() };
+fn thousand_usual_steps_take_a_fraction_of_the_budget() {
+    let scope = Fixed { inputs: text_of_a_and_b(100), ..scope() };
     let step = [
         "inputs.n > 0 && inputs.text.matches('error|warning')",
         "'item ' + string(inputs.n)",

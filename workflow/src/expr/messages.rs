@@ -1,43 +1,43 @@
-//! What the evaluator says, made plainer.
+//! Messages for the errors of the evaluator.
 //!
-//! Without a look at the tree: what can be said from the evaluator's error alone, which is all there is when it comes
-//! from inside a loop.
+//! They are derived from the error alone, without the tree: the position of an error within a loop is unknown.
 
 use cel::ExecutionError;
 use cel::common::value::Val;
+use longshore_proto::{truncate, value_type};
 use serde_json::Value;
 
 use super::convert::to_json;
-use super::error::{cut, excerpt, kind};
+use super::error::excerpt;
 use super::foreign;
 use crate::suggest::{did_you_mean, listed};
 
-/// How much of the evaluator's own words is passed on: they may repeat a text that came from anywhere.
+/// Number of characters of the evaluator's own messages that are shown, since they may contain foreign text.
 const WORDS_CHARS: usize = 200;
 
-/// What is said about a failure.
-pub(super) struct Said {
+/// The message of a failed evaluation.
+pub(super) struct ErrorText {
     pub(super) message: String,
-    /// An excerpt of the value it is about.
+    /// Beginning of the value that caused the failure.
     pub(super) value: Option<String>,
 }
 
-impl Said {
+impl ErrorText {
     pub(super) fn plain(message: impl Into<String>) -> Self {
         Self { message: message.into(), value: None }
     }
 }
 
-/// An operand of an operator.
-pub(super) struct Operand {
+/// An operand of an operator that failed.
+pub(super) struct FailedOperand {
     pub(super) type_name: String,
-    /// How it was written, if it is a path.
+    /// Text of the operand, if it is a path.
     pub(super) name: Option<String>,
     pub(super) excerpt: String,
 }
 
-/// Two values that an operator does not take.
-pub(super) fn no_overload(symbol: &str, left: &Operand, right: &Operand) -> Said {
+/// Explains an operator that does not accept its operands.
+pub(super) fn no_overload(symbol: &str, left: &FailedOperand, right: &FailedOperand) -> ErrorText {
     let mut message = format!("no such overload: {} {symbol} {}", left.type_name, right.type_name);
     let named: Vec<_> = [left, right]
         .into_iter()
@@ -48,19 +48,19 @@ pub(super) fn no_overload(symbol: &str, left: &Operand, right: &Operand) -> Said
     } else {
         message.push_str(&format!(" ({})", named.join(", ")));
     }
-    if let Some(help) = mend(symbol, left, right) {
+    if let Some(help) = type_help(symbol, left, right) {
         message.push_str(&format!("; {help}"));
     }
     let shown = if left.name.is_some() { left } else { right };
-    Said { message, value: Some(shown.excerpt.clone()) }
+    ErrorText { message, value: Some(shown.excerpt.clone()) }
 }
 
-/// What can be done about two types that do not go together.
-fn mend(symbol: &str, left: &Operand, right: &Operand) -> Option<String> {
-    let name = |operand: &Operand| operand.name.clone().unwrap_or_else(|| "n".to_owned());
+/// Returns the help for two types that an operator does not combine.
+fn type_help(symbol: &str, left: &FailedOperand, right: &FailedOperand) -> Option<String> {
+    let name = |operand: &FailedOperand| operand.name.clone().unwrap_or_else(|| "n".to_owned());
     let (one, other) = (name(left), name(right));
-    // Without a name it is a literal, or was computed.
-    let as_double = |operand: &Operand| match &operand.name {
+    // An operand without a name is a literal or a computed value.
+    let as_double = |operand: &FailedOperand| match &operand.name {
         Some(name) => format!("write `double({name})`"),
         None => format!(
             "write `{0}.0` for the literal `{0}`, or `double(...)` around what gives it",
@@ -92,8 +92,8 @@ fn mend(symbol: &str, left: &Operand, right: &Operand) -> Option<String> {
     })
 }
 
-/// A value without such a field.
-pub(super) fn no_field(name: &str, value: &Value, field: &str, instead: &str) -> Said {
+/// Explains a missing field of a value.
+pub(super) fn no_field(name: &str, value: &Value, field: &str, instead: &str) -> ErrorText {
     let excerpt = excerpt(value);
     let message = match value {
         Value::Object(entries) => {
@@ -111,33 +111,32 @@ pub(super) fn no_field(name: &str, value: &Value, field: &str, instead: &str) ->
         Value::Array(_) => {
             format!("`{name}` is a list and has no `{field}`; take one item: `{name}[0].{field}`")
         }
-        other => format!("`{name}` is {} ({excerpt}) and has no `{field}`; {instead}", kind(other)),
+        other => format!("`{name}` is {} ({excerpt}) and has no `{field}`; {instead}", value_type(other)),
     };
-    Said { message, value: Some(excerpt) }
+    ErrorText { message, value: Some(excerpt) }
 }
 
-/// The operator as it is written.
+/// Returns the symbol of an operator from the name of its function.
 pub(super) fn symbol(function: &str) -> Option<&str> {
     let inner = function.strip_prefix('_')?.strip_suffix('_')?;
     (!inner.is_empty() && inner.len() <= 2).then_some(inner)
 }
 
-/// A value of the evaluator as people can read it.
+/// Formats a value of the evaluator for a message.
 pub(super) fn excerpt_of(value: &dyn Val) -> String {
     to_json(value).map_or_else(|_| format!("a {}", value.get_type().name()), |json| excerpt(&json))
 }
 
-fn operand(value: &cel::Value) -> Option<Operand> {
+fn operand(value: &cel::Value) -> Option<FailedOperand> {
     let value: Box<dyn Val> = value.clone().try_into().ok()?;
     let type_name = value.get_type().name().to_owned();
-    Some(Operand { type_name, name: None, excerpt: excerpt_of(value.as_ref()) })
+    Some(FailedOperand { type_name, name: None, excerpt: excerpt_of(value.as_ref()) })
 }
 
-/// The evaluator's own words, made plainer.
+/// Converts an error of the evaluator to a message.
 ///
-/// Its texts are never passed on where they hold a value: it prints maps in an order that changes from run to run, and
-/// however large they are.
-pub(super) fn in_words(cause: &ExecutionError) -> Said {
+/// Texts of the evaluator that contain a value are not shown: it prints maps in random order and without a limit of size.
+pub(super) fn describe(cause: &ExecutionError) -> ErrorText {
     let of =
         |value: &cel::Value| operand(value).map_or_else(|| "a value".to_owned(), |operand| operand.excerpt);
     let message = match cause {
@@ -145,13 +144,13 @@ pub(super) fn in_words(cause: &ExecutionError) -> Said {
         ExecutionError::NoSuchKey(key)
             if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit()) =>
         {
-            let key = cut(key, WORDS_CHARS);
+            let key = truncate(key, WORDS_CHARS);
             format!("there is no `{key}`; keys of maps are text: `['{key}']`")
         }
         ExecutionError::NoSuchKey(key) => {
             format!(
                 "there is no `{}`; write `default(path, value)` if it may be missing",
-                cut(key, WORDS_CHARS)
+                truncate(key, WORDS_CHARS)
             )
         }
         ExecutionError::IndexOutOfBounds(index) => {
@@ -174,21 +173,21 @@ pub(super) fn in_words(cause: &ExecutionError) -> Said {
         ExecutionError::ValuesNotComparable(left, right) => {
             format!("{} and {} cannot be compared", of(left), of(right))
         }
-        ExecutionError::FunctionError { function, message } => function_in_words(function, message),
+        ExecutionError::FunctionError { function, message } => describe_function(function, message),
         ExecutionError::UnexpectedType { got, want } => wanted(want, got),
         ExecutionError::NoSuchOverload(overload) => {
-            overload_in_words(overload.function(), overload.argument_types())
+            describe_overload(overload.function(), overload.argument_types())
         }
-        ExecutionError::DuplicateKey(key) => format!("the key {} stands twice in a map", of(key)),
+        ExecutionError::DuplicateKey(key) => format!("the key {} occurs twice in a map", of(key)),
         ExecutionError::UnsupportedKeyType(key) => format!("{} cannot be the key of a map", of(key)),
         _ => "the values here do not go together".to_owned(),
     };
-    Said::plain(message)
+    ErrorText::plain(message)
 }
 
 fn wanted(want: &str, got: &str) -> String {
     let want = if want == "iterable" { "a list or a map" } else { want };
-    // Mostly the name of a type, and sometimes a whole value.
+    // `got` is the name of a type, or in some errors a whole value.
     if is_word(got) {
         format!("{want} is wanted here, and this is {got}")
     } else {
@@ -200,7 +199,7 @@ fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn arithmetic(name: &str, left: &cel::Value, right: &cel::Value) -> Said {
+fn arithmetic(name: &str, left: &cel::Value, right: &cel::Value) -> ErrorText {
     let symbol = match name {
         "add" => "+",
         "sub" => "-",
@@ -210,14 +209,14 @@ fn arithmetic(name: &str, left: &cel::Value, right: &cel::Value) -> Said {
     };
     match (operand(left), operand(right)) {
         (Some(left), Some(right)) => no_overload(symbol, &left, &right),
-        _ => Said::plain(format!("these values have no `{symbol}`")),
+        _ => ErrorText::plain(format!("these values have no `{symbol}`")),
     }
 }
 
-/// The last line of what a function says: before it stand drawings for a terminal.
-fn function_in_words(function: &str, message: &str) -> String {
+/// Converts the error of a function. Only the last line is used, since the lines before it are terminal graphics.
+fn describe_function(function: &str, message: &str) -> String {
     let message = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
-    let message = cut(message, WORDS_CHARS);
+    let message = truncate(message, WORDS_CHARS).into_owned();
     let is_of_text = message.starts_with("string parse error") || message.contains("from 'string'");
     match function.trim_start_matches('@') {
         "bool" if is_of_text => "`bool()`: the text is neither `true` nor `false`".to_owned(),
@@ -228,7 +227,7 @@ fn function_in_words(function: &str, message: &str) -> String {
     }
 }
 
-fn overload_in_words(function: &str, types: &[String]) -> String {
+fn describe_overload(function: &str, types: &[String]) -> String {
     match (function, types) {
         ("!_", [given]) => {
             format!(

@@ -1,66 +1,66 @@
-//! JSON that a person or a client writes: a value is read exactly as it is written, or refused.
+//! Strict parsing of JSON that users write: ambiguous keys and numbers that would change are refused.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use longshore_proto::UniqueKeys;
+use longshore_proto::StrictValue;
 use serde_json::{Number, Value};
 
-use crate::digits::{lost_digits, numbers};
+use crate::digits::{find_lossy_integer, numbers};
 
-/// The most digits of a number that an error shows.
+/// Number of digits of a number that an error shows.
 const SHOWN_DIGITS: usize = 60;
 
-/// Why a text is not read.
+/// The error of a text that is not accepted.
 #[derive(Debug, thiserror::Error)]
-pub enum UnreadJson {
-    /// It is not JSON, with the place of the mistake.
+pub enum JsonInputError {
+    /// The text is not JSON. The error contains the position.
     #[error("is not valid JSON: {0}")]
     Invalid(serde_json::Error),
-    /// A key occurs twice in one object, with the place of the second one.
+    /// A key occurs twice in one object. The error contains the position of the second one.
     #[error("has a problem: {0}")]
     RepeatedKey(serde_json::Error),
-    /// A whole number does not fit 64 bits: read as a float, it would be another one. The first such number.
+    /// A whole number does not fit 64 bits, and would change if it were read as a float. Holds the first such number.
     #[error("has the number {0}, whose last digits would be lost")]
     LostDigits(String),
 }
 
-impl UnreadJson {
-    /// Returns true if the text has something like a number that JSON does not allow, such as `007`.
+impl JsonInputError {
+    /// Returns true if the text has a number in a form that JSON does not allow, such as `007`.
     pub fn is_number(&self) -> bool {
         matches!(self, Self::Invalid(error) if error.to_string().starts_with("invalid number"))
     }
 }
 
-/// Reads a JSON text.
+/// Parses a JSON text.
 ///
 /// # Errors
-/// Besides what is no JSON: a key that occurs twice in one object, and a whole number of more than 64 bits.
-pub fn read_json(text: &str) -> Result<Value, UnreadJson> {
-    let UniqueKeys(value) = serde_json::from_str(text).map_err(|error| {
-        if error.is_data() { UnreadJson::RepeatedKey(error) } else { UnreadJson::Invalid(error) }
+/// If the text is not JSON, has a key twice in one object, or has a whole number of more than 64 bits.
+pub fn parse_json(text: &str) -> Result<Value, JsonInputError> {
+    let StrictValue(value) = serde_json::from_str(text).map_err(|error| {
+        if error.is_data() { JsonInputError::RepeatedKey(error) } else { JsonInputError::Invalid(error) }
     })?;
-    match lost_digits(text) {
-        Some(digits) => Err(UnreadJson::LostDigits(digits.chars().take(SHOWN_DIGITS).collect())),
+    match find_lossy_integer(text) {
+        Some(digits) => Err(JsonInputError::LostDigits(digits.chars().take(SHOWN_DIGITS).collect())),
         None => Ok(value),
     }
 }
 
-/// Reads a value whose type is not declared: JSON if the text parses, else the text. A number that is not written as the text
-/// is, such as `1.10` or `296e115`, is a text as well.
+/// Parses a value without a declared type: JSON if the text is JSON, else the text itself. A number whose JSON form differs
+/// from the text, such as `1.10` or `296e115`, is a text as well.
 ///
 /// # Errors
-/// A key that occurs twice in one object, and a whole number of more than 64 bits.
-pub fn read_untyped(text: &str) -> Result<Value, UnreadJson> {
+/// If the text is JSON and has a key twice in one object, or a whole number of more than 64 bits.
+pub fn parse_untyped(text: &str) -> Result<Value, JsonInputError> {
     let written = text.trim();
-    match read_json(written) {
+    match parse_json(written) {
         Ok(Value::Number(number)) if number.to_string() != written => Ok(Value::from(text)),
-        Err(UnreadJson::Invalid(_)) => Ok(Value::from(text)),
+        Err(JsonInputError::Invalid(_)) => Ok(Value::from(text)),
         read => read,
     }
 }
 
-/// A number in a value without a declared type that does not print as it is written, so that its author may mean a text.
+/// A number in a value without a declared type whose canonical form differs from the text, so that a text may be meant.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RewrittenNumber {
     written: String,
@@ -80,12 +80,13 @@ impl fmt::Display for RewrittenNumber {
 }
 
 impl RewrittenNumber {
-    /// Returns the number that `text` would be if [`read_untyped`] left it a text, or else the first number within `value`, which
-    /// was read from the text. Numbers with an exponent within a value are left out: programs write them in several ways.
+    /// Finds such a number in `text`, from which `value` was parsed: the text itself if [`parse_untyped`] left it a text, or else
+    /// the first number within the value. Numbers with an exponent within a value are ignored, since programs write them in
+    /// several forms.
     pub fn find(text: &str, value: &Value) -> Option<Self> {
         let short = |written: &str| written.chars().take(SHOWN_DIGITS).collect();
         if let Value::String(_) = value {
-            let Ok(Value::Number(number)) = read_json(text.trim()) else { return None };
+            let Ok(Value::Number(number)) = parse_json(text.trim()) else { return None };
             return Some(Self { written: short(text.trim()), number, is_text: true });
         }
         let mut floats = BTreeSet::new();
@@ -115,9 +116,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn number_that_prints_otherwise_is_found() {
+    fn number_whose_canonical_form_differs_is_found() {
         let found = |text: &str| {
-            let value = read_untyped(text).expect(text);
+            let value = parse_untyped(text).expect(text);
             RewrittenNumber::find(text, &value).map(|number| number.to_string())
         };
         let cases = [
@@ -141,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_exactly_or_refused() {
-        assert_eq!(read_json("[1, {\"a\": 2.50}]").expect("valid"), serde_json::json!([1, {"a": 2.5}]));
+    fn duplicate_keys_and_too_long_numbers_are_refused() {
+        assert_eq!(parse_json("[1, {\"a\": 2.50}]").expect("valid"), serde_json::json!([1, {"a": 2.5}]));
         for (text, wanted) in [
             ("{", "is not valid JSON: EOF while parsing an object at line 1 column 1"),
             ("{\"a\": 1, \"a\": 2}", "has a problem: the key `a` is written twice at line 1 column 12"),
@@ -151,10 +152,10 @@ mod tests {
                 "has the number 18446744073709551616, whose last digits would be lost",
             ),
         ] {
-            assert_eq!(read_json(text).expect_err(text).to_string(), wanted, "{text}");
+            assert_eq!(parse_json(text).expect_err(text).to_string(), wanted, "{text}");
         }
         for (text, is_number) in [("007", true), ("{\"a\": -01}", true), ("{", false), ("x", false)] {
-            assert_eq!(read_json(text).expect_err(text).is_number(), is_number, "{text}");
+            assert_eq!(parse_json(text).expect_err(text).is_number(), is_number, "{text}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What the language has and this version does not: refused, each with its own code, and never ignored.
+//! Parts of the language that this version does not support. Each is refused with a code of its own.
 
-use super::Shaper;
+use super::DraftBuilder;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::Entry;
+use crate::document::MapEntry;
 
-/// Keys of the file.
+/// Top-level keys.
 pub(super) const FILE_KEYS: [(&str, Code); 4] = [
     ("triggers", Code::Triggers),
     ("concurrency", Code::Concurrency),
@@ -49,9 +49,9 @@ pub(super) const INPUT_RULES: [&str; 16] = [
     "oneOf",
 ];
 
-impl Shaper<'_, '_> {
-    /// Refuses a key that is in the table; says whether it was.
-    pub(super) fn unbuilt(&mut self, entry: &Entry, table: &[(&str, Code)]) -> bool {
+impl DraftBuilder<'_, '_> {
+    /// Refuses a key that is in the table. Returns true if it is.
+    pub(super) fn unbuilt(&mut self, entry: &MapEntry, table: &[(&str, Code)]) -> bool {
         let found = table.iter().find(|(key, _)| *key == entry.key);
         if let Some((_, code)) = found {
             self.not_built(entry, *code);
@@ -59,13 +59,13 @@ impl Shaper<'_, '_> {
         found.is_some()
     }
 
-    pub(super) fn not_built(&mut self, entry: &Entry, code: Code) {
+    pub(super) fn not_built(&mut self, entry: &MapEntry, code: Code) {
         let message = format!("`{}` is part of the language and not built yet", entry.key);
         self.refuse(Diagnostic::new(code, entry.key_span, message).help(instead(code)));
     }
 }
 
-/// Returns what to write in place of something that is not built.
+/// Returns the help with an alternative.
 pub(super) const fn instead(code: Code) -> &'static str {
     match code {
         Code::Switch => "give each of the steps its own `if`",

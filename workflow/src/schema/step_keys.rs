@@ -1,27 +1,27 @@
-//! The keys of a step: which there are, which of them says what the step does, and which belong to which kind.
+//! The keys of steps, by kind, and the key that selects the kind.
 
-use super::Shaper;
+use super::DraftBuilder;
 use super::fields::get;
 use super::foreign;
 use super::unbuilt;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{Entry, Kind};
-use crate::source::Span;
+use crate::document::{MapEntry, NodeKind};
+use crate::source::{Span, shorten};
 use crate::suggest::{did_you_mean, listed};
 
-/// Keys of every step.
+/// Keys of all steps.
 const COMMON: [&str; 5] = ["id", "name", "if", "needs", "continue-on-error"];
 
-/// The kinds that are built, each with the keys that it has beside the common ones.
+/// The supported kinds, each with its keys apart from the common ones.
 const KINDS: [(&str, &[&str]); 3] = [
     ("call", &["with", "timeout", "max-timeout", "retry", "on-tool-error", "idempotency-key"]),
     ("set", &[]),
     ("parallel", &["timeout"]),
 ];
 
-/// Keys of kinds that are not built.
-const OF_UNBUILT_KINDS: [(&str, &str); 7] = [
+/// Keys of kinds that are not built yet.
+const KEYS_OF_UNBUILT_KINDS: [(&str, &str); 7] = [
     ("as", "`for-each`"),
     ("max-parallel", "`for-each`"),
     ("fail-fast", "`for-each`"),
@@ -31,9 +31,10 @@ const OF_UNBUILT_KINDS: [(&str, &str); 7] = [
     ("output", "`for-each` and `repeat`"),
 ];
 
-impl Shaper<'_, '_> {
-    /// The one key that says what the step does, if there is exactly one and it is built.
-    pub(super) fn kind<'e>(&mut self, entries: &'e [Entry], span: Span) -> Option<&'e Entry> {
+impl DraftBuilder<'_, '_> {
+    /// Returns the entry that selects the kind of the step. `None` if there is not exactly one, or if its kind is not built
+    /// yet, both of which are reported.
+    pub(super) fn kind<'e>(&mut self, entries: &'e [MapEntry], span: Span) -> Option<&'e MapEntry> {
         let kinds: Vec<_> = entries
             .iter()
             .filter(|entry| is_kind(&entry.key) || unbuilt_code(&unbuilt::KINDS, &entry.key).is_some())
@@ -59,17 +60,19 @@ impl Shaper<'_, '_> {
         }
     }
 
-    fn no_kind(&mut self, entries: &[Entry], span: Span) {
+    fn no_kind(&mut self, entries: &[MapEntry], span: Span) {
         let help = match get(entries, "steps").map(|entry| &entry.value.kind) {
-            Some(Kind::List(_)) => "write steps inside a step under `parallel`, which starts them together",
+            Some(NodeKind::List(_)) => {
+                "write steps inside a step under `parallel`, which starts them together"
+            }
             _ => "add `call: server/tool`, `set:` or `parallel:`",
         };
         let message = "this step does not say what to do";
         self.refuse(Diagnostic::new(Code::NoKind, span, message).help(help));
     }
 
-    /// Refuses keys that are unknown, not built, or of another kind than this step's.
-    pub(super) fn step_keys(&mut self, entries: &[Entry], kind: Option<&str>) {
+    /// Refuses keys that are unknown, not built yet, or keys of another kind.
+    pub(super) fn step_keys(&mut self, entries: &[MapEntry], kind: Option<&str>) {
         for entry in entries {
             let key = entry.key.as_str();
             let is_known = COMMON.contains(&key)
@@ -82,10 +85,10 @@ impl Shaper<'_, '_> {
         }
     }
 
-    /// Refuses a key that only other kinds than this step's have. Returns false if no kind has the key.
-    fn key_of_kind(&mut self, entry: &Entry, kind: Option<&str>) -> bool {
+    /// Refuses a key that only other kinds have. Returns false if no kind has the key.
+    fn key_of_kind(&mut self, entry: &MapEntry, kind: Option<&str>) -> bool {
         let key = entry.key.as_str();
-        let of_unbuilt = OF_UNBUILT_KINDS.iter().find(|(owned, _)| *owned == key);
+        let of_unbuilt = KEYS_OF_UNBUILT_KINDS.iter().find(|(owned, _)| *owned == key);
         let owners: Vec<_> =
             KINDS.iter().filter(|(_, keys)| keys.contains(&key)).map(|(kind, _)| *kind).collect();
         let help = match (owners.as_slice(), of_unbuilt) {
@@ -100,8 +103,8 @@ impl Shaper<'_, '_> {
         true
     }
 
-    fn unknown_step_key(&mut self, entry: &Entry, kind: Option<&str>) {
-        let key: String = entry.key.chars().take(80).collect();
+    fn unknown_step_key(&mut self, entry: &MapEntry, kind: Option<&str>) {
+        let key: String = shorten(&entry.key);
         let kebab = foreign::kebab(&key);
         if let Some((name, code)) =
             [unbuilt_code(&unbuilt::KINDS, &kebab), unbuilt_code(&unbuilt::STEP_KEYS, &kebab)]
@@ -116,7 +119,7 @@ impl Shaper<'_, '_> {
         let known = keys_of(kind);
         let message = format!("a step has no key `{key}`");
         let help = match foreign::step_kind(&key) {
-            // Beside another key that says what the step does, it is something else.
+            // If the step has a kind already, the key means something else.
             Some(help) if kind.is_none() => Some(help.to_owned()),
             _ => None,
         };
@@ -145,18 +148,18 @@ fn has(kind: &str, keys: &[&str]) -> String {
     format!("a `{kind}` step has {}", listed(keys.iter().copied()))
 }
 
-/// Returns true if the key names a kind that is built.
+/// Returns true if the key selects a supported kind.
 fn is_kind(key: &str) -> bool {
     KINDS.iter().any(|(kind, _)| *kind == key)
 }
 
-/// The code for a key that is not built, with the key as the table has it.
+/// Returns the code for a key that is not built yet, with the key from the table.
 fn unbuilt_code(table: &[(&'static str, Code)], key: &str) -> Option<(&'static str, Code)> {
     table.iter().find(|(known, _)| *known == key).copied()
 }
 
-/// The keys that a step of this kind has, or a step of any built kind. Those not built are left out, as help never leads to
-/// another refusal.
+/// Returns the keys of a kind, or of all supported kinds. Keys that are not built yet are omitted, so that help does not lead
+/// to another refusal.
 fn keys_of(kind: Option<&str>) -> Vec<&'static str> {
     let mut keys: Vec<&str> = COMMON.to_vec();
     for (name, owned) in KINDS.iter().filter(|(name, _)| kind.is_none_or(|kind| kind == *name)) {
@@ -167,7 +170,7 @@ fn keys_of(kind: Option<&str>) -> Vec<&'static str> {
     keys
 }
 
-/// Returns true if the key belongs to a step.
+/// Returns true for a key of a step.
 pub(super) fn is_step_key(key: &str) -> bool {
     keys_of(None).contains(&key)
 }

@@ -1,34 +1,29 @@
-//! The keys of the file.
+//! The top-level keys of a workflow.
 
-use std::time::Duration;
-
-use super::Shaper;
-use super::fields::get;
+use super::DraftBuilder;
+use super::fields::{SHORTEST_TIMEOUT, get};
 use super::foreign;
 use super::step_keys::is_step_key;
 use super::unbuilt;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{Entry, FIRST_LINE, Kind, Node};
-use crate::source::Span;
+use crate::document::{DocumentNode, FIRST_LINE, MapEntry, NodeKind};
+use crate::source::{Span, shorten};
 
-/// The keys that are built at the top level; `x-` may begin others.
+/// The supported keys. Keys that begin with `x-` are allowed as well.
 const KEYS: [&str; 9] =
     ["longshore", "name", "description", "labels", "inputs", "defaults", "timeout", "steps", "outputs"];
 
-/// How many labels a workflow may have, and how long their names and values may be: every run keeps a copy, in its state and
-/// in lists.
-const LABELS: usize = 16;
-const LABEL_NAME_BYTES: usize = 63;
-const LABEL_CHARS: usize = 128;
+/// The largest number of labels of a workflow, and the largest sizes of their names and values. Every run has a copy, in
+/// its state and in lists.
+const LABELS_LIMIT: usize = 16;
+const LABEL_NAME_LIMIT_BYTES: usize = 63;
+const LABEL_LIMIT_CHARS: usize = 128;
 
-/// The shortest time that a timeout can give.
-const MOMENT: Duration = Duration::from_millis(1);
-
-impl Shaper<'_, '_> {
-    /// Reads the whole file; `None` if it is no workflow at all.
-    pub(super) fn file(&mut self, root: &Node) -> Option<()> {
-        let Kind::Map(entries) = &root.kind else {
+impl DraftBuilder<'_, '_> {
+    /// Reads the whole file. Returns `None` if it is not a workflow.
+    pub(super) fn file(&mut self, root: &DocumentNode) -> Option<()> {
+        let NodeKind::Map(entries) = &root.kind else {
             if root.is_refused() {
                 return None;
             }
@@ -46,7 +41,7 @@ impl Shaper<'_, '_> {
         get(entries, "labels").into_iter().for_each(|entry| self.labels(entry));
         get(entries, "inputs").into_iter().for_each(|entry| self.inputs(entry));
         get(entries, "defaults").into_iter().for_each(|entry| self.defaults(entry));
-        self.draft.timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
+        self.draft.timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, SHORTEST_TIMEOUT));
         if let Some(entry) =
             self.required(entries, "steps", "add a list of steps, as in `steps: [{ call: server/tool }]`")
         {
@@ -56,27 +51,29 @@ impl Shaper<'_, '_> {
         Some(())
     }
 
-    /// Checks the version of the format. `None` if the file is of another version or another format, so that nothing else
-    /// can be said about it.
-    fn version(&mut self, entries: &[Entry]) -> Option<()> {
+    /// Checks the version of the format. Returns `None` if the file has another version or another format, so that further
+    /// checks would not apply.
+    fn version(&mut self, entries: &[MapEntry]) -> Option<()> {
         let Some(entry) = get(entries, "longshore") else {
             return self.no_version(entries);
         };
         let span = self.value_span(entry);
         let message = "this version of Longshore reads `longshore: v1`";
         match &entry.value.kind {
-            Kind::Text(version) if version == "v1" => return Some(()),
-            Kind::Text(version) if version.strip_prefix('v').is_some_and(|rest| !rest.starts_with("1.")) => {
+            NodeKind::Text(version) if version == "v1" => return Some(()),
+            NodeKind::Text(version)
+                if version.strip_prefix('v').is_some_and(|rest| !rest.starts_with("1.")) =>
+            {
                 self.refuse(Diagnostic::new(Code::Version, span, message));
                 return None;
             }
-            Kind::Refused => {}
+            NodeKind::Refused => {}
             _ => self.refuse(Diagnostic::new(Code::Version, span, message)),
         }
         Some(())
     }
 
-    fn no_version(&mut self, entries: &[Entry]) -> Option<()> {
+    fn no_version(&mut self, entries: &[MapEntry]) -> Option<()> {
         let first = entries.first().map_or_else(Span::default, |first| first.key_span);
         if get(entries, "mcpServers").is_some() {
             let message = "this is a servers file, and no workflow";
@@ -101,7 +98,7 @@ impl Shaper<'_, '_> {
         Some(())
     }
 
-    fn required<'e>(&mut self, entries: &'e [Entry], key: &str, help: &str) -> Option<&'e Entry> {
+    fn required<'e>(&mut self, entries: &'e [MapEntry], key: &str, help: &str) -> Option<&'e MapEntry> {
         let entry = get(entries, key);
         if entry.is_none() {
             let first = entries.first().map_or_else(|| Span::new(0, 0), |first| first.key_span);
@@ -111,7 +108,7 @@ impl Shaper<'_, '_> {
         entry
     }
 
-    fn file_keys(&mut self, entries: &[Entry]) {
+    fn file_keys(&mut self, entries: &[MapEntry]) {
         for entry in entries {
             let key = entry.key.as_str();
             if key.starts_with("x-") || self.unbuilt(entry, &unbuilt::FILE_KEYS) || KEYS.contains(&key) {
@@ -130,11 +127,11 @@ impl Shaper<'_, '_> {
         }
     }
 
-    fn name(&mut self, entry: &Entry) -> Option<longshore_proto::WorkflowName> {
+    fn name(&mut self, entry: &MapEntry) -> Option<longshore_proto::WorkflowName> {
         let text = self.text(entry)?;
         let name = text.parse().ok();
         if name.is_none() {
-            let message = format!("`{}` is not a workflow name", text.chars().take(80).collect::<String>());
+            let message = format!("`{}` is not a workflow name", shorten(text));
             let rule = "1 to 63 of a-z, 0-9 and `-`, not beginning or ending with `-`";
             let help = match slug(text) {
                 Some(slug) => format!("write `{slug}`: {rule}"),
@@ -146,20 +143,24 @@ impl Shaper<'_, '_> {
         name
     }
 
-    fn labels(&mut self, entry: &Entry) {
+    fn labels(&mut self, entry: &MapEntry) {
         let labels = self.map(entry, "as in `labels: { team: billing }`").unwrap_or_default();
-        if labels.len() > LABELS {
-            let message = format!("a workflow has at most {LABELS} labels, and these are {}", labels.len());
+        if labels.len() > LABELS_LIMIT {
+            let message =
+                format!("a workflow has at most {LABELS_LIMIT} labels, and these are {}", labels.len());
             self.refuse(Diagnostic::new(Code::Label, entry.key_span, message));
         }
-        for label in labels.iter().take(LABELS) {
+        for label in labels.iter().take(LABELS_LIMIT) {
             let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-            if label.key.len() > LABEL_NAME_BYTES || !label.key.chars().all(is_name) || label.key.is_empty() {
+            if label.key.len() > LABEL_NAME_LIMIT_BYTES
+                || !label.key.chars().all(is_name)
+                || label.key.is_empty()
+            {
                 let message = format!("`{}` is no name of a label", label.key);
                 self.refuse(Diagnostic::new(Code::Label, label.key_span, message));
             }
             let Some(text) = self.text(label) else { continue };
-            if text.chars().count() > LABEL_CHARS || text.chars().any(char::is_control) {
+            if text.chars().count() > LABEL_LIMIT_CHARS || text.chars().any(char::is_control) {
                 let message = format!("the label `{}` is too long, or has control characters", label.key);
                 self.refuse(Diagnostic::new(Code::Label, self.value_span(label), message));
             } else {
@@ -168,16 +169,17 @@ impl Shaper<'_, '_> {
         }
     }
 
-    fn defaults(&mut self, entry: &Entry) {
+    fn defaults(&mut self, entry: &MapEntry) {
         let entries = self.map(entry, "it has `timeout` and `retry`").unwrap_or_default();
         self.refuse_unknown_keys(entries, &["timeout", "retry"], "`defaults`");
-        self.draft.default_timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
+        self.draft.default_timeout =
+            get(entries, "timeout").and_then(|entry| self.duration(entry, SHORTEST_TIMEOUT));
         if let Some(entry) = get(entries, "retry") {
             self.draft.default_retry = self.retry(entry);
         }
     }
 
-    fn outputs(&mut self, entry: &Entry) {
+    fn outputs(&mut self, entry: &MapEntry) {
         for output in
             self.map(entry, "as in `outputs: { id: \"${{ steps.store.output.id }}\" }`").unwrap_or_default()
         {
@@ -189,8 +191,8 @@ impl Shaper<'_, '_> {
     }
 }
 
-/// The name in lower case, with `-` in place of what a name of a workflow cannot hold. `None` for an address: its password would not
-/// be recognised any more.
+/// Converts a text to a workflow name: in lower case, with `-` for invalid characters. Returns `None` for an address, whose password
+/// could not be recognised any more.
 fn slug(text: &str) -> Option<String> {
     if text.contains("://") {
         return None;

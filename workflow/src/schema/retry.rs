@@ -1,19 +1,19 @@
-//! `retry`: a number of attempts, or a map that says more.
+//! The key `retry`: a number of attempts, or a map.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use longshore_proto::{Backoff, FaultClass};
 
-use super::Shaper;
+use super::DraftBuilder;
 use super::fields::get;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{Entry, Kind, Node};
+use crate::document::{DocumentNode, MapEntry, NodeKind};
 use crate::draft::RetryDraft;
 use crate::plan::RETRYABLE;
 
-/// The most attempts at one step: each is recorded in the state of the run.
+/// The largest number of attempts at a step. Each attempt is recorded in the state of the run.
 const ATTEMPTS_LIMIT: u64 = 1_000;
 
 const KEYS: [&str; 6] = ["attempts", "delay", "max-delay", "backoff", "jitter", "errors"];
@@ -21,11 +21,11 @@ const KEYS: [&str; 6] = ["attempts", "delay", "max-delay", "backoff", "jitter", 
 const BACKOFFS: [(&str, Backoff); 3] =
     [("none", Backoff::None), ("linear", Backoff::Linear), ("exponential", Backoff::Exponential)];
 
-impl Shaper<'_, '_> {
-    pub(super) fn retry(&mut self, entry: &Entry) -> RetryDraft {
+impl DraftBuilder<'_, '_> {
+    pub(super) fn retry(&mut self, entry: &MapEntry) -> RetryDraft {
         match &entry.value.kind {
-            Kind::Number(_) => RetryDraft { attempts: self.attempts(entry), ..RetryDraft::default() },
-            Kind::Map(entries) => self.retry_map(entries),
+            NodeKind::Number(_) => RetryDraft { attempts: self.attempts(entry), ..RetryDraft::default() },
+            NodeKind::Map(entries) => self.retry_map(entries),
             _ => {
                 let help = "as in `retry: 3`, or `retry: { attempts: 3, delay: 2s }`";
                 self.wrong_type(entry, "a number of attempts or a map", help);
@@ -34,7 +34,7 @@ impl Shaper<'_, '_> {
         }
     }
 
-    fn retry_map(&mut self, entries: &[Entry]) -> RetryDraft {
+    fn retry_map(&mut self, entries: &[MapEntry]) -> RetryDraft {
         self.refuse_unknown_keys(entries, &KEYS, "`retry`");
         let retry = RetryDraft {
             attempts: get(entries, "attempts").and_then(|entry| self.attempts(entry)),
@@ -55,9 +55,9 @@ impl Shaper<'_, '_> {
         retry
     }
 
-    /// Attempts in all, at least one: there is no step without a first try.
-    fn attempts(&mut self, entry: &Entry) -> Option<u32> {
-        let Kind::Number(number) = &entry.value.kind else {
+    /// Reads the number of attempts in total, which includes the first one and so is at least 1.
+    fn attempts(&mut self, entry: &MapEntry) -> Option<u32> {
+        let NodeKind::Number(number) = &entry.value.kind else {
             self.wrong_type(
                 entry,
                 "a whole number",
@@ -74,15 +74,15 @@ impl Shaper<'_, '_> {
         attempts.and_then(|attempts| u32::try_from(attempts).ok())
     }
 
-    fn errors(&mut self, entry: &Entry) -> Option<BTreeSet<FaultClass>> {
+    fn errors(&mut self, entry: &MapEntry) -> Option<BTreeSet<FaultClass>> {
         let items = self.list(entry, "as in `errors: [timeout, unavailable]`")?;
         Some(items.iter().flat_map(|item| self.classes(item)).collect())
     }
 
-    /// The classes that one word stands for.
-    fn classes(&mut self, item: &Node) -> Vec<FaultClass> {
+    /// Returns the classes that a word means.
+    fn classes(&mut self, item: &DocumentNode) -> Vec<FaultClass> {
         let word = match &item.kind {
-            Kind::Text(word) => word.as_str(),
+            NodeKind::Text(word) => word.as_str(),
             _ => "",
         };
         if word == "any" {

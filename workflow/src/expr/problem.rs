@@ -1,19 +1,19 @@
-//! Why a text is not an expression: what the checks of this module find, before it has a place in a file.
+//! Problems of an expression, before they have a position in the file.
 
 use std::ops::Range;
 
 use crate::codes::Code;
 
-/// One reason. The range is bytes of the expression.
+/// A problem of an expression. `at` is a byte range of the expression.
 #[derive(Clone, Debug)]
-pub(crate) struct Refused {
+pub(crate) struct ExprProblem {
     pub(crate) code: Code,
     pub(crate) at: Range<usize>,
     pub(crate) message: String,
     pub(crate) help: Option<String>,
 }
 
-impl Refused {
+impl ExprProblem {
     pub(super) fn new(code: Code, at: Range<usize>, message: impl Into<String>) -> Self {
         Self { code, at, message: message.into(), help: None }
     }

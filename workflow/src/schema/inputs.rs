@@ -1,13 +1,13 @@
-//! `inputs`: what a workflow takes.
+//! The key `inputs`: the declarations of inputs.
 
 use serde_json::Value;
 
-use super::Shaper;
+use super::DraftBuilder;
 use super::fields::get;
 use super::unbuilt;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{Entry, Kind, Node};
+use crate::document::{DocumentNode, MapEntry, NodeKind};
 use crate::expr::find::OPEN;
 use crate::inputs::secret_name;
 use crate::plan::{InputSpec, InputType, ItemSpec};
@@ -16,11 +16,11 @@ const KEYS: [&str; 7] = ["type", "items", "required", "default", "description", 
 
 const ITEM_KEYS: [&str; 3] = ["type", "items", "description"];
 
-/// How many lists may stand in each other: more dimensions than any table that a person fills in.
+/// The largest depth of nested lists: more dimensions than inputs in practice have.
 const NESTED_LISTS_LIMIT: usize = 8;
 
-impl Shaper<'_, '_> {
-    pub(super) fn inputs(&mut self, entry: &Entry) {
+impl DraftBuilder<'_, '_> {
+    pub(super) fn inputs(&mut self, entry: &MapEntry) {
         for input in self.map(entry, "as in `inputs: { url: { type: string } }`").unwrap_or_default() {
             let before = self.draft.inputs.len();
             let spec = self.input(input);
@@ -31,7 +31,7 @@ impl Shaper<'_, '_> {
         }
     }
 
-    fn input(&mut self, input: &Entry) -> Option<InputSpec> {
+    fn input(&mut self, input: &MapEntry) -> Option<InputSpec> {
         let name = self.field_name(&input.key, input.key_span, "name of an input");
         let entries = self.map(input, "as in `url: { type: string, required: true }`")?;
         self.rules(entries, &KEYS, "an input");
@@ -39,7 +39,7 @@ impl Shaper<'_, '_> {
         let items = self.items(entries, kind, 1);
         let required = get(entries, "required").and_then(|entry| self.boolean(entry)).unwrap_or(false);
         let description = get(entries, "description").and_then(|entry| self.text(entry)).map(str::to_owned);
-        // A note for people and other tools, as in JSON Schema; nothing is checked by it.
+        // `format` is for readers and other tools, as in JSON Schema. Values are not checked against it.
         get(entries, "format").map(|entry| self.text(entry));
         let secret = get(entries, "secret").and_then(|entry| self.boolean(entry)).unwrap_or(false);
         let kind = if secret { self.secret_type(entries, kind) } else { kind };
@@ -50,8 +50,8 @@ impl Shaper<'_, '_> {
         name.map(|name| InputSpec { name: name.value, ..spec })
     }
 
-    /// Refuses keys that are not among `known`: rules of JSON Schema as not built yet, others as unknown.
-    fn rules(&mut self, entries: &[Entry], known: &[&str], place: &str) {
+    /// Refuses keys that are not in `known`: rules of JSON Schema as not built yet, others as unknown.
+    fn rules(&mut self, entries: &[MapEntry], known: &[&str], place: &str) {
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             if unbuilt::INPUT_RULES.contains(&entry.key.as_str()) {
                 self.not_built(entry, Code::InputRule);
@@ -61,13 +61,13 @@ impl Shaper<'_, '_> {
         }
     }
 
-    fn input_type(&mut self, entries: &[Entry]) -> Option<InputType> {
+    fn input_type(&mut self, entries: &[MapEntry]) -> Option<InputType> {
         let types = InputType::ALL.map(|kind| (kind.as_str(), kind));
         get(entries, "type").and_then(|entry| self.word(entry, &types))
     }
 
-    /// What a secret input is: text, which names a secret.
-    fn secret_type(&mut self, entries: &[Entry], kind: Option<InputType>) -> Option<InputType> {
+    /// Returns the type of a secret input, which is text, and refuses other types.
+    fn secret_type(&mut self, entries: &[MapEntry], kind: Option<InputType>) -> Option<InputType> {
         if let Some(other) = kind.filter(|kind| *kind != InputType::String)
             && let Some(entry) = get(entries, "type")
         {
@@ -79,15 +79,15 @@ impl Shaper<'_, '_> {
         Some(InputType::String)
     }
 
-    /// What the items of a list must be. `level` counts the lists around them.
-    fn items(&mut self, around: &[Entry], kind: Option<InputType>, level: usize) -> Option<ItemSpec> {
+    /// Reads the type of the items of a list. `level` is the number of lists around them.
+    fn items(&mut self, around: &[MapEntry], kind: Option<InputType>, level: usize) -> Option<ItemSpec> {
         let entry = get(around, "items")?;
         if kind != Some(InputType::Array) {
             self.items_of_no_list(entry, kind, get(around, "type").is_some());
             return None;
         }
         if level > NESTED_LISTS_LIMIT {
-            let message = format!("more than {NESTED_LISTS_LIMIT} lists stand in each other");
+            let message = format!("more than {NESTED_LISTS_LIMIT} lists are nested");
             let help = "leave `items` out here: what is deeper is not checked then";
             self.refuse(Diagnostic::new(Code::BadItems, entry.key_span, message).help(help));
             return None;
@@ -100,7 +100,7 @@ impl Shaper<'_, '_> {
         Some(ItemSpec { kind, items })
     }
 
-    fn items_of_no_list(&mut self, entry: &Entry, kind: Option<InputType>, has_type: bool) {
+    fn items_of_no_list(&mut self, entry: &MapEntry, kind: Option<InputType>, has_type: bool) {
         let (message, help) = match kind {
             Some(kind) => {
                 let message = format!("only a list has `items`, and this is of type `{}`", kind.as_str());
@@ -114,7 +114,7 @@ impl Shaper<'_, '_> {
         self.refuse(Diagnostic::new(Code::BadItems, entry.key_span, message).help(help));
     }
 
-    fn default(&mut self, entry: &Entry, spec: &InputSpec) -> Value {
+    fn default(&mut self, entry: &MapEntry, spec: &InputSpec) -> Value {
         let value = entry.value.to_json();
         if entry.value.is_refused() {
             return value;
@@ -125,13 +125,13 @@ impl Shaper<'_, '_> {
             if secret_name(&value).is_none() {
                 let message =
                     "the default of a secret input names a secret of the workers, and this does not";
-                let help = "as in `default: secret:CARD_TOKEN`; the value itself never stands in a workflow";
-                // The key, not the value: that may be the secret.
+                let help = "as in `default: secret:CARD_TOKEN`; the value itself is never part of a workflow";
+                // Underline the key: the value may be the secret.
                 self.refuse(Diagnostic::new(Code::SecretInput, entry.key_span, message).help(help));
             }
-        } else if let Some(misfit) = spec.misfit(&value) {
-            let (place, wanted) = (misfit.place(), misfit.wanted.as_str());
-            let node = misfit.path().try_fold(&entry.value, item).unwrap_or(&entry.value);
+        } else if let Some(mismatch) = spec.type_mismatch(&value) {
+            let (place, wanted) = (mismatch.place(), mismatch.wanted.as_str());
+            let node = mismatch.path().try_fold(&entry.value, item).unwrap_or(&entry.value);
             let found = node.type_name();
             let (span, message) = if place.is_empty() {
                 let message = format!("the default is {found}, and the input is of type `{wanted}`");
@@ -141,7 +141,7 @@ impl Shaper<'_, '_> {
                     format!("`{place}` of the default is {found}, and `items` wants type `{wanted}`");
                 (self.node_span(node), message)
             };
-            let quoted = self.quoted(node).filter(|_| misfit.wanted == InputType::String);
+            let quoted = self.quoted(node).filter(|_| mismatch.wanted == InputType::String);
             let help = quoted.map_or_else(
                 || "change the default or the type".to_owned(),
                 |quoted| format!("write `{quoted}`, with the quotes, or change the type"),
@@ -152,18 +152,18 @@ impl Shaper<'_, '_> {
     }
 }
 
-fn item(node: &Node, number: usize) -> Option<&Node> {
+fn item(node: &DocumentNode, number: usize) -> Option<&DocumentNode> {
     match &node.kind {
-        Kind::List(items) => items.get(number),
+        NodeKind::List(items) => items.get(number),
         _ => None,
     }
 }
 
-fn has_expression(node: &Node) -> bool {
+fn has_expression(node: &DocumentNode) -> bool {
     match &node.kind {
-        Kind::Text(text) => text.contains(OPEN),
-        Kind::List(items) => items.iter().any(has_expression),
-        Kind::Map(entries) => entries.iter().any(|entry| has_expression(&entry.value)),
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Refused => false,
+        NodeKind::Text(text) => text.contains(OPEN),
+        NodeKind::List(items) => items.iter().any(has_expression),
+        NodeKind::Map(entries) => entries.iter().any(|entry| has_expression(&entry.value)),
+        NodeKind::Null | NodeKind::Bool(_) | NodeKind::Number(_) | NodeKind::Refused => false,
     }
 }

@@ -1,40 +1,41 @@
-//! Texts without an expression that look like one.
+//! Warnings about texts that look like expressions and are not.
 
-use super::Shaper;
+use super::DraftBuilder;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::Node;
+use crate::document::DocumentNode;
+use crate::source::shorten;
 
-/// Braces of other languages. The flag is true if a whole value in them is an expression whatever it names; `$(x)` may be a
-/// command of a shell.
+/// Braces of other languages. The flag is true if a value that is enclosed by them looks like an expression, independent of
+/// the names in it; `$(x)` may be a shell command.
 const BRACES: [(&str, &str, bool); 3] = [("{{", "}}", true), ("${", "}", true), ("$(", ")", false)];
 
-/// Names that an expression begins with here.
+/// The names with which paths in expressions begin.
 const ROOTS: [&str; 3] = ["inputs", "steps", "run"];
 
-impl Shaper<'_, '_> {
-    /// Warns of a text that is passed on as it is, although it looks like an expression.
-    pub(super) fn literal(&mut self, text: &str, node: &Node) {
+impl DraftBuilder<'_, '_> {
+    /// Warns of a text that looks like an expression and is passed on unchanged.
+    pub(super) fn literal(&mut self, text: &str, node: &DocumentNode) {
         let Some(found) = look_alike(text) else { return };
         if !found.is_certain && !self.is_declared(found.inner) {
             return;
         }
-        let written: String = found.written.chars().take(80).collect();
+        let written: String = shorten(found.written);
         let message = format!("`{written}` is text here, and no expression");
-        let help = match self.meant(found.inner) {
+        let help = match self.intended_path(found.inner) {
             Some(path) => format!("write `${{{{ {path} }}}}`"),
             None => "an expression is written `${{ ... }}` and reads `inputs`, `steps` and `run`".to_owned(),
         };
         let raw = self.source.slice(node.span);
         let span = match raw.find(found.written) {
-            Some(at) => node.span.part(&(at..at + found.written.len())),
+            Some(at) => node.span.subspan(&(at..at + found.written.len())),
             None => self.node_span(node),
         };
         let span = self.source.first_line(span);
         self.refuse(Diagnostic::new(Code::LiteralExpression, span, message).help(help));
     }
 
-    /// Returns true for a path to an input or a step that was declared above.
+    /// Returns true for a path to an input or a step that is declared before this text.
     fn is_declared(&self, path: &str) -> bool {
         let mut names = path.split(['.', '[']);
         let (root, name) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
@@ -49,13 +50,13 @@ impl Shaper<'_, '_> {
         self.draft.inputs.iter().any(|spec| spec.name == name)
     }
 
-    /// Returns the path to write between the braces: the path itself, or the input that its last name is.
-    fn meant(&self, inner: &str) -> Option<String> {
+    /// Returns the path that belongs between the braces: the path itself, or the input with its last name.
+    fn intended_path(&self, inner: &str) -> Option<String> {
         let last = inner.rsplit('.').next().unwrap_or(inner);
         if self.is_input(last) {
             Some(format!("inputs.{last}"))
-        } else if begins_here(inner) {
-            Some(inner.chars().take(80).collect())
+        } else if begins_like_path(inner) {
+            Some(shorten(inner))
         } else {
             None
         }
@@ -65,9 +66,9 @@ impl Shaper<'_, '_> {
 /// A part of a text that looks like an expression.
 struct LookAlike<'t> {
     written: &'t str,
-    /// Text between the braces.
+    /// Text within the braces.
     inner: &'t str,
-    /// True if nothing else is likely to be meant. A bare `inputs.txt` may be the name of a file.
+    /// True if the text can hardly mean anything else. A bare `inputs.txt` may be the name of a file.
     is_certain: bool,
 }
 
@@ -82,17 +83,17 @@ fn look_alike(text: &str) -> Option<LookAlike<'_>> {
         .or_else(|| with_dollar(text))
 }
 
-/// Text in braces: all of a value, or a path of this language within it.
+/// Finds a text in braces that is the whole value, or that is a path of this language.
 fn enclosed<'t>(text: &'t str, open: &str, close: &str, counts_whole: bool) -> Option<LookAlike<'t>> {
     let mut from = 0;
     while let Some(start) = text.get(from..)?.find(open).map(|at| from + at) {
         let inner_start = start + open.len();
         let end = inner_start + text.get(inner_start..)?.find(close)?;
         let (written, inner) = (text.get(start..end + close.len())?, text.get(inner_start..end)?.trim());
-        // `={{ x }}` is how one of them begins a value that is an expression.
+        // In one of these languages, an expression is `={{ x }}`.
         let is_whole = counts_whole && text.trim().trim_start_matches('=') == written;
         let is_name = inner.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$' | '.'));
-        if (is_whole && is_name) || begins_here(inner) {
+        if (is_whole && is_name) || begins_like_path(inner) {
             return Some(LookAlike { written, inner, is_certain: true });
         }
         from = end + close.len();
@@ -100,12 +101,12 @@ fn enclosed<'t>(text: &'t str, open: &str, close: &str, counts_whole: bool) -> O
     None
 }
 
-/// Returns true if the text begins with a name that expressions see.
-fn begins_here(text: &str) -> bool {
+/// Returns true if the text begins like a path in an expression.
+fn begins_like_path(text: &str) -> bool {
     ROOTS.iter().any(|root| text.strip_prefix(root).is_some_and(|rest| rest.starts_with(['.', '['])))
 }
 
-/// `$inputs.x`
+/// Finds a path such as `$inputs.x`.
 fn with_dollar(text: &str) -> Option<LookAlike<'_>> {
     text.match_indices('$').find_map(|(at, _)| {
         let rest = text.get(at + 1..)?;
@@ -116,7 +117,7 @@ fn with_dollar(text: &str) -> Option<LookAlike<'_>> {
     })
 }
 
-/// Returns true for `inputs.a`, `steps.a.output[0].b` and the like.
+/// Returns true for a path such as `inputs.a` or `steps.a.output[0].b`.
 fn is_path(text: &str) -> bool {
     let mut names = text.split('.');
     let is_name = |name: &str| {

@@ -1,9 +1,9 @@
-//! Keys and spellings of other workflow languages, and what this language has instead.
+//! Keys and spellings of other workflow languages, and their equivalents in this language.
 
 use longshore_proto::{ServerName, ToolName};
 
 use super::fields::get;
-use crate::document::{Entry, Kind};
+use crate::document::{MapEntry, NodeKind};
 
 const INPUTS: &str = "values that a run is given are declared under `inputs`";
 const STEPS: &str =
@@ -12,7 +12,7 @@ const SERVERS: &str = "servers come from the worker's configuration, never from 
 const NO_ENVIRONMENT: &str = "a workflow sees no environment variables; pass values as `inputs`";
 const AFTER_FAILURE: &str = "write `if: failure()` at a last step, which then runs when something failed";
 
-/// Keys at the top level.
+/// Top-level keys of other languages.
 const FILE_KEYS: [(&[&str], &str); 11] = [
     (
         &["on", "trigger", "schedule", "cron"],
@@ -33,7 +33,7 @@ const FILE_KEYS: [(&[&str], &str); 11] = [
 const CALL: &str = "write `call: server/tool`";
 const NO_SHELL: &str = "a step runs no command; a tool of a server does the work: `call: server/tool`";
 
-/// Keys by which steps of other languages say what they do.
+/// Keys of other languages that select the kind of a step.
 const STEP_KINDS: [(&[&str], &str); 3] = [
     (
         &["uses", "tool", "action", "function", "task", "invoke", "use", "activity", "operation", "server"],
@@ -43,9 +43,9 @@ const STEP_KINDS: [(&[&str], &str); 3] = [
     (&["vars", "variables", "assign", "let", "compute"], "write `set: { name: value }`"),
 ];
 
-const LATER_FAILURE: &str = "`continue-on-error: true` lets the run go on, and a later step with `if: failure()` runs when something failed";
+const LATER_FAILURE: &str = "`continue-on-error: true` lets the run continue, and a later step with `if: failure()` runs when something failed";
 
-/// Keys that hold what a tool is given.
+/// Keys of other languages for the arguments of a tool.
 const ARGUMENT_KEYS: [(&[&str], &str); 2] = [
     (
         &["args", "arguments", "params", "parameters", "input", "inputs", "payload"],
@@ -54,7 +54,7 @@ const ARGUMENT_KEYS: [(&[&str], &str); 2] = [
     (&["env", "environment"], "a step sees no environment variables; pass values in `with`"),
 ];
 
-/// Other keys of steps.
+/// Other keys of steps in other languages.
 const STEP_KEYS: [(&[&str], &str); 10] = [
     (&["when", "condition", "only-if", "only_if", "where"], "write `if`"),
     (
@@ -90,18 +90,18 @@ const STEP_KEYS: [(&[&str], &str); 10] = [
     (&["type", "kind"], "a step says what it does by one of the keys `call`, `set` and `parallel`"),
 ];
 
-/// Returns the help for a key at the top level.
+/// Returns the help for a top-level key.
 pub(super) fn file_key(key: &str) -> Option<&'static str> {
     find(&FILE_KEYS, key)
 }
 
-/// Returns the help for a key that says what a step does.
+/// Returns the help for a key that selects the kind of a step.
 pub(super) fn step_kind(key: &str) -> Option<&'static str> {
     find(&STEP_KINDS, key)
 }
 
-/// Returns the help for any other key of a step, which has the keys in `known`.
-pub(super) fn step_key(entry: &Entry, known: &[&str]) -> Option<String> {
+/// Returns the help for another key of a step. `known` are the keys that the step may have.
+pub(super) fn step_key(entry: &MapEntry, known: &[&str]) -> Option<String> {
     let is_known = |key| known.contains(&key);
     timeout(entry)
         .filter(|_| is_known("timeout"))
@@ -114,8 +114,8 @@ fn find(table: &[(&[&str], &'static str)], key: &str) -> Option<&'static str> {
     table.iter().find(|(keys, _)| keys.contains(&key)).map(|(_, help)| *help)
 }
 
-/// `timeout-minutes: 5` and its relatives.
-fn timeout(entry: &Entry) -> Option<String> {
+/// Returns the help for keys such as `timeout-minutes: 5`.
+fn timeout(entry: &MapEntry) -> Option<String> {
     let key = kebab(&entry.key);
     let unit = match key.strip_prefix("timeout-")? {
         "minutes" | "mins" | "min" | "m" => "m",
@@ -124,27 +124,27 @@ fn timeout(entry: &Entry) -> Option<String> {
         _ => return None,
     };
     Some(match &entry.value.kind {
-        Kind::Number(number) if number.is_u64() => format!("write `timeout: {number}{unit}`"),
+        NodeKind::Number(number) if number.is_u64() => format!("write `timeout: {number}{unit}`"),
         _ => format!("write `timeout: 5{unit}`"),
     })
 }
 
-/// `retries: 3` and its relatives; there, the first attempt does not count.
-fn retries(entry: &Entry) -> Option<String> {
+/// Returns the help for keys such as `retries: 3`, which do not count the first attempt.
+fn retries(entry: &MapEntry) -> Option<String> {
     let counts_first = match kebab(&entry.key).as_str() {
         "retries" | "max-retries" | "retry-count" => false,
         "attempts" | "max-attempts" => true,
         _ => return None,
     };
     let given = match &entry.value.kind {
-        Kind::Number(number) => number.as_u64().filter(|number| *number < 1_000).unwrap_or(2),
+        NodeKind::Number(number) => number.as_u64().filter(|number| *number < 1_000).unwrap_or(2),
         _ => 2,
     };
     let attempts = if counts_first { given.max(1) } else { given + 1 };
     Some(format!("write `retry: {attempts}`, which is the number of attempts, the first one counted"))
 }
 
-/// The key in lower case with dashes, from `snake_case` or `camelCase`.
+/// Converts a key from `snake_case` or `camelCase` to lower case with dashes.
 pub(super) fn kebab(key: &str) -> String {
     let mut kebab = String::new();
     for character in key.chars().take(80) {
@@ -156,8 +156,8 @@ pub(super) fn kebab(key: &str) -> String {
     kebab
 }
 
-/// The format that a file without `longshore` is written in, if its keys say so.
-pub(super) fn format(entries: &[Entry]) -> Option<&'static str> {
+/// Recognises the format of a file without the key `longshore`.
+pub(super) fn format(entries: &[MapEntry]) -> Option<&'static str> {
     let has = |key| get(entries, key).is_some();
     if has("jobs") {
         Some("a GitHub Actions workflow")
@@ -172,7 +172,7 @@ pub(super) fn format(entries: &[Entry]) -> Option<&'static str> {
     }
 }
 
-/// `server/tool` for the spellings of MCP clients: `mcp__server__tool`, `server.tool`, `server:tool`.
+/// Converts the spellings of MCP clients (`mcp__server__tool`, `server.tool`, `server:tool`) to `server/tool`.
 pub(super) fn tool(text: &str) -> Option<String> {
     if text.contains('/') {
         return None;

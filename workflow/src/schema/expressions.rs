@@ -1,45 +1,45 @@
-//! Conditions and templates, with the place of every expression in the file.
+//! Conditions and templates, and the positions of their expressions in the file.
 
-use super::Shaper;
+use super::DraftBuilder;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{Entry, Kind, Node};
-use crate::draft::{Reference, Referent};
-use crate::expr::find::{OPEN, Piece, pieces};
+use crate::document::{DocumentNode, MapEntry, NodeKind};
+use crate::draft::{Reference, ReferenceTarget};
+use crate::expr::find::{OPEN, TextPiece, pieces};
 use crate::expr::{Expr, Mention};
-use crate::source::{Placed, Span};
-use crate::template::{Part, Template, TextPart};
+use crate::source::{Span, Spanned};
+use crate::template::{Template, TemplateNode, TextFragment};
 
-/// The most expressions of a file, and the most bytes of them together: in a release build, the parser takes up
-/// to 1.2 ms for each KiB of an expression that was written to be slow, and some 25 µs for an ordinary one.
+/// The largest number of expressions of a file, and of their bytes in total. In a release build, the parser takes up to
+/// 1.2 ms for each KiB of an expression that was constructed to be slow, and some 25 µs for a usual one.
 const COUNT_LIMIT: usize = 10_000;
 const BYTES_LIMIT: usize = 256 * 1024;
 
-/// Where an expression stands.
+/// The position of an expression in the file.
 #[derive(Clone, Copy)]
-enum Origin {
-    /// Written as it is, beginning at this byte.
+enum ExprOrigin {
+    /// The expression occurs literally, starting at this byte.
     Exact(usize),
-    /// Written with escapes or over several lines: only the value as a whole has a place.
+    /// The value has escapes or several lines, so only the value as a whole has a span.
     Within(Span),
 }
 
-impl Origin {
+impl ExprOrigin {
     fn span(self, range: &std::ops::Range<usize>) -> Span {
         match self {
-            Self::Exact(start) => Span::new(start, start).part(range),
+            Self::Exact(start) => Span::new(start, start).subspan(range),
             Self::Within(span) => span,
         }
     }
 }
 
-impl Shaper<'_, '_> {
-    /// A condition: an expression whose braces may be left out.
-    pub(super) fn condition(&mut self, entry: &Entry) -> Option<Expr> {
+impl DraftBuilder<'_, '_> {
+    /// Compiles a condition: an expression with or without braces.
+    pub(super) fn condition(&mut self, entry: &MapEntry) -> Option<Expr> {
         let span = self.value_span(entry);
         let text = match &entry.value.kind {
-            Kind::Bool(value) => return self.expression(&value.to_string(), Origin::Within(span)),
-            Kind::Text(text) => text,
+            NodeKind::Bool(value) => return self.expression(&value.to_string(), ExprOrigin::Within(span)),
+            NodeKind::Text(text) => text,
             _ => {
                 self.wrong_type(entry, "a condition", "as in `if: steps.fetch.output.found`");
                 return None;
@@ -56,24 +56,24 @@ impl Shaper<'_, '_> {
         expr
     }
 
-    fn condition_text(&mut self, text: &str, entry: &Entry, span: Span) -> Option<Expr> {
+    fn condition_text(&mut self, text: &str, entry: &MapEntry, span: Span) -> Option<Expr> {
         let pieces = self.pieces(text, &entry.value)?;
-        let blank = |piece: &&Piece| match piece {
-            Piece::Text(range) => !text.get(range.clone()).unwrap_or_default().trim().is_empty(),
-            Piece::Expression(_) => true,
+        let blank = |piece: &&TextPiece| match piece {
+            TextPiece::Text(range) => !text.get(range.clone()).unwrap_or_default().trim().is_empty(),
+            TextPiece::Expression(_) => true,
         };
         let mut cursor = 0;
         match pieces.iter().filter(blank).collect::<Vec<_>>().as_slice() {
-            [Piece::Expression(range)] => {
+            [TextPiece::Expression(range)] => {
                 let inner = text.get(range.clone()).unwrap_or_default();
                 let origin = self.origin(&entry.value, inner, &mut cursor);
                 self.expression(inner, origin)
             }
-            [] | [Piece::Text(_)] => {
+            [] | [TextPiece::Text(_)] => {
                 let raw = self.source.slice(entry.value.span);
                 let origin = raw
                     .find(text)
-                    .map_or(Origin::Within(span), |at| Origin::Exact(entry.value.span.start + at));
+                    .map_or(ExprOrigin::Within(span), |at| ExprOrigin::Exact(entry.value.span.start + at));
                 self.expression(text, origin)
             }
             _ => {
@@ -85,77 +85,77 @@ impl Shaper<'_, '_> {
         }
     }
 
-    /// A value with expressions in its texts. What is refused becomes null; the report says why.
-    pub(super) fn template(&mut self, node: &Node) -> Template {
-        Template::new(self.part(node))
+    /// Compiles a value with expressions in its texts. Refused parts become null, and the report explains them.
+    pub(super) fn template(&mut self, node: &DocumentNode) -> Template {
+        Template::new(self.template_node(node))
     }
 
-    fn part(&mut self, node: &Node) -> Part {
+    fn template_node(&mut self, node: &DocumentNode) -> TemplateNode {
         match &node.kind {
-            Kind::Text(text) if text.contains(OPEN) => self.text_part(text, node),
-            Kind::Text(text) => {
+            NodeKind::Text(text) if text.contains(OPEN) => self.text_part(text, node),
+            NodeKind::Text(text) => {
                 self.literal(text, node);
-                Part::Constant(node.to_json())
+                TemplateNode::Constant(node.to_json())
             }
-            Kind::List(items) => {
-                let items: Vec<_> = items.iter().map(|item| self.part(item)).collect();
-                if items.iter().all(|item| matches!(item, Part::Constant(_))) {
-                    return Part::Constant(node.to_json());
+            NodeKind::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| self.template_node(item)).collect();
+                if items.iter().all(|item| matches!(item, TemplateNode::Constant(_))) {
+                    return TemplateNode::Constant(node.to_json());
                 }
-                Part::List(items)
+                TemplateNode::List(items)
             }
-            Kind::Map(entries) => {
+            NodeKind::Map(entries) => {
                 let entries: Vec<_> = entries.iter().map(|entry| self.entry_part(entry)).collect();
-                if entries.iter().all(|(_, item)| matches!(item, Part::Constant(_))) {
-                    return Part::Constant(node.to_json());
+                if entries.iter().all(|(_, item)| matches!(item, TemplateNode::Constant(_))) {
+                    return TemplateNode::Constant(node.to_json());
                 }
-                Part::Map(entries)
+                TemplateNode::Map(entries)
             }
-            _ => Part::Constant(node.to_json()),
+            _ => TemplateNode::Constant(node.to_json()),
         }
     }
 
-    fn entry_part(&mut self, entry: &Entry) -> (String, Part) {
+    fn entry_part(&mut self, entry: &MapEntry) -> (String, TemplateNode) {
         if entry.key.contains(OPEN) {
             self.no_expression(entry.key_span, "keys");
         }
-        (entry.key.clone(), self.part(&entry.value))
+        (entry.key.clone(), self.template_node(&entry.value))
     }
 
-    fn text_part(&mut self, text: &str, node: &Node) -> Part {
-        let Some(pieces) = self.pieces(text, node) else { return Part::Constant(node.to_json()) };
+    fn text_part(&mut self, text: &str, node: &DocumentNode) -> TemplateNode {
+        let Some(pieces) = self.pieces(text, node) else { return TemplateNode::Constant(node.to_json()) };
         let alone = pieces.len() == 1;
         let mut cursor = 0;
         let mut parts = Vec::new();
         for piece in pieces {
             match piece {
-                Piece::Text(range) => {
-                    parts.push(TextPart::Plain(text.get(range).unwrap_or_default().to_owned()))
+                TextPiece::Text(range) => {
+                    parts.push(TextFragment::Plain(text.get(range).unwrap_or_default().to_owned()))
                 }
-                Piece::Expression(range) => {
+                TextPiece::Expression(range) => {
                     let inner = text.get(range).unwrap_or_default();
                     let origin = self.origin(node, inner, &mut cursor);
                     match self.expression(inner, origin) {
-                        Some(expr) if alone => return Part::Whole(expr),
+                        Some(expr) if alone => return TemplateNode::Whole(expr),
                         Some(expr) if expr.is_optional_path() => self.optional_in_text(&expr, inner, origin),
-                        expr => parts.extend(expr.map(TextPart::Expression)),
+                        expr => parts.extend(expr.map(TextFragment::Expression)),
                     }
                 }
             }
         }
-        Part::Text(parts)
+        TemplateNode::Text(parts)
     }
 
     /// Refuses an optional value within text: only a key or an item can be left out.
-    fn optional_in_text(&mut self, expr: &Expr, text: &str, origin: Origin) {
+    fn optional_in_text(&mut self, expr: &Expr, text: &str, origin: ExprOrigin) {
         let message = format!("`{}` may be nothing, which is no text", expr.source());
         let help = format!("write `${{{{ {}.orValue('') }}}}`", expr.source());
         let span = origin.span(&(0..text.len()));
         self.refuse(Diagnostic::new(Code::OptionalInText, span, message).help(help));
     }
 
-    /// Splits a text; an expression without end is refused.
-    fn pieces(&mut self, text: &str, node: &Node) -> Option<Vec<Piece>> {
+    /// Splits a text into text and expressions. Refuses an expression without end.
+    fn pieces(&mut self, text: &str, node: &DocumentNode) -> Option<Vec<TextPiece>> {
         let Err(_) = pieces(text) else { return pieces(text).ok() };
         let raw = self.source.slice(node.span);
         let span = match raw.rfind(OPEN) {
@@ -170,28 +170,28 @@ impl Shaper<'_, '_> {
         None
     }
 
-    /// Where the next expression of a text stands, if it is written as it reads.
-    fn origin(&self, node: &Node, inner: &str, cursor: &mut usize) -> Origin {
+    /// Returns the position of the next expression of a text.
+    fn origin(&self, node: &DocumentNode, inner: &str, cursor: &mut usize) -> ExprOrigin {
         let raw = self.source.slice(node.span);
         let start = raw.get(*cursor..).and_then(|rest| rest.find(OPEN)).map(|at| *cursor + at + OPEN.len());
         if let Some(start) = start {
             *cursor = start;
             if raw.get(start..).is_some_and(|rest| rest.starts_with(inner)) {
                 *cursor = start + inner.len();
-                return Origin::Exact(node.span.start + start);
+                return ExprOrigin::Exact(node.span.start + start);
             }
         }
-        Origin::Within(self.node_span(node))
+        ExprOrigin::Within(self.node_span(node))
     }
 
-    /// Compiles one expression and notes down what it mentions.
-    fn expression(&mut self, text: &str, origin: Origin) -> Option<Expr> {
-        if !self.may_have_another(text, origin) {
+    /// Compiles an expression and records its references.
+    fn expression(&mut self, text: &str, origin: ExprOrigin) -> Option<Expr> {
+        if !self.count_expression(text, origin) {
             return None;
         }
         match Expr::compile(text) {
             Ok((expr, mentions)) => {
-                let takes_secret = self.in_arguments && expr.input().is_some();
+                let takes_secret = self.is_in_arguments && expr.input().is_some();
                 let references = mentions.into_iter().map(|mention| reference(mention, origin, takes_secret));
                 self.references.extend(references);
                 Some(expr)
@@ -207,9 +207,9 @@ impl Shaper<'_, '_> {
     }
 }
 
-impl Shaper<'_, '_> {
-    /// Counts an expression; past the limits, says so once.
-    fn may_have_another(&mut self, text: &str, origin: Origin) -> bool {
+impl DraftBuilder<'_, '_> {
+    /// Counts an expression. Returns false beyond the limits, which is reported once.
+    fn count_expression(&mut self, text: &str, origin: ExprOrigin) -> bool {
         let within = |(count, bytes): (usize, usize)| count <= COUNT_LIMIT && bytes <= BYTES_LIMIT;
         let before = within(self.expressions);
         let (count, bytes) = self.expressions;
@@ -225,15 +225,15 @@ impl Shaper<'_, '_> {
     }
 }
 
-fn reference(mention: Mention, origin: Origin, takes_secret: bool) -> Reference {
+fn reference(mention: Mention, origin: ExprOrigin, takes_secret: bool) -> Reference {
     match mention {
         Mention::Input { name, at } => {
-            Reference { span: origin.span(&at), to: Referent::Input { name, takes_secret } }
+            Reference { span: origin.span(&at), to: ReferenceTarget::Input { name, takes_secret } }
         }
-        Mention::Use { found, at } => Reference { span: origin.span(&at), to: Referent::Use(found) },
+        Mention::Use { found, at } => Reference { span: origin.span(&at), to: ReferenceTarget::Use(found) },
         Mention::Step { id, at, field } => {
-            let field = field.map(|(value, at)| Placed { value, span: origin.span(&at) });
-            Reference { span: origin.span(&at), to: Referent::Step { id, field } }
+            let field = field.map(|(value, at)| Spanned { value, span: origin.span(&at) });
+            Reference { span: origin.span(&at), to: ReferenceTarget::Step { id, field } }
         }
     }
 }

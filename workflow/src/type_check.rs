@@ -1,27 +1,28 @@
-//! Warnings that follow from the types that inputs declare: what always fails, and what fails without an input.
+//! Warnings that follow from the declared types of inputs: operations that always fail, and uses of absent inputs.
 //!
-//! Only what is certain is said. An input of type `number` may be a whole number or not; a step with an `if` need not run.
+//! Only certain problems are reported: an input of type `number` may be a whole number or not, and a step with an `if` need
+//! not run.
 
 use std::collections::BTreeSet;
 
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
-use crate::draft::{Draft, Reference, Referent, StepDraft};
+use crate::draft::{Reference, ReferenceTarget, StepDraft, WorkflowDraft};
 use crate::expr::{InputUse, LiteralKind, OperandKind, TypedOperand};
 use crate::plan::{InputSpec, InputType};
 use crate::source::Span;
 
 /// Adds the warnings about a draft.
-pub(crate) fn check(draft: &Draft, report: &mut Report) {
+pub(crate) fn check(draft: &WorkflowDraft, report: &mut Report) {
     let of_steps = draft.steps.iter().flat_map(|step| &step.references);
-    let asked: BTreeSet<Option<&str>> = of_steps
+    let tested: BTreeSet<Option<&str>> = of_steps
         .chain(&draft.references)
         .filter_map(|reference| match &reference.to {
-            Referent::Use(InputUse::Asks(name)) => Some(name.as_deref()),
+            ReferenceTarget::Use(InputUse::PresenceTest(name)) => Some(name.as_deref()),
             _ => None,
         })
         .collect();
-    let mut check = DeclaredTypes { draft, asked, report };
+    let mut check = TypeCheck { draft, tested, report };
     for step in &draft.steps {
         let runs_always = check.runs_always(step);
         step.references.iter().for_each(|reference| check.reference(reference, runs_always));
@@ -29,14 +30,14 @@ pub(crate) fn check(draft: &Draft, report: &mut Report) {
     draft.references.iter().for_each(|reference| check.reference(reference, true));
 }
 
-struct DeclaredTypes<'c> {
-    draft: &'c Draft,
-    /// Inputs of which the file asks somewhere whether they are there; `None` among them if it may ask of any.
-    asked: BTreeSet<Option<&'c str>>,
+struct TypeCheck<'c> {
+    draft: &'c WorkflowDraft,
+    /// Inputs whose presence an expression tests. Contains `None` if an expression may test any input.
+    tested: BTreeSet<Option<&'c str>>,
     report: &'c mut Report,
 }
 
-impl DeclaredTypes<'_> {
+impl TypeCheck<'_> {
     /// Returns true if neither the step nor a group around it has a condition.
     fn runs_always(&self, step: &StepDraft) -> bool {
         let mut around = Some(step);
@@ -51,19 +52,21 @@ impl DeclaredTypes<'_> {
 
     fn reference(&mut self, reference: &Reference, runs_always: bool) {
         match &reference.to {
-            Referent::Use(InputUse::Needs(name)) if runs_always => self.needs(name, reference.span),
-            Referent::Use(InputUse::Operation { sign, left, right }) => {
+            ReferenceTarget::Use(InputUse::Required(name)) if runs_always => {
+                self.required_input(name, reference.span);
+            }
+            ReferenceTarget::Use(InputUse::Operation { sign, left, right }) => {
                 self.operation(sign, left, right, reference.span);
             }
             _ => {}
         }
     }
 
-    /// An input without which the expression fails.
-    fn needs(&mut self, name: &str, span: Span) {
+    /// Warns of an expression that fails if an input is absent.
+    fn required_input(&mut self, name: &str, span: Span) {
         let may_be_absent = |spec: &InputSpec| !spec.required && spec.default.is_none();
-        let is_asked = self.asked.contains(&None) || self.asked.contains(&Some(name));
-        if is_asked || !self.spec(name).is_some_and(may_be_absent) {
+        let is_tested = self.tested.contains(&None) || self.tested.contains(&Some(name));
+        if is_tested || !self.spec(name).is_some_and(may_be_absent) {
             return;
         }
         let message = format!("without the input `{name}`, which may be left out, this fails");
@@ -74,13 +77,14 @@ impl DeclaredTypes<'_> {
         self.report.add(Diagnostic::new(Code::AbsentInput, span, message).help(help));
     }
 
+    /// Warns of an operator that does not accept the types of its operands.
     fn operation(&mut self, sign: &str, left: &TypedOperand, right: &TypedOperand, span: Span) {
         let (Some(of_left), Some(of_right)) = (self.kind(left), self.kind(right)) else { return };
-        if may_go_together(sign, of_left, of_right) {
+        if may_be_compatible(sign, of_left, of_right) {
             return;
         }
-        let (left_text, left_words) = (&left.text, of_left.words());
-        let (right_text, right_words) = (&right.text, of_right.words());
+        let (left_text, left_words) = (&left.text, of_left.as_str());
+        let (right_text, right_words) = (&right.text, of_right.as_str());
         let diagnostic = match sign {
             "==" | "!=" => {
                 let always = if sign == "==" { "false" } else { "true" };
@@ -126,14 +130,14 @@ impl DeclaredTypes<'_> {
     }
 }
 
-/// The type of a side of an operator.
+/// The type of an operand.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum OperandType {
     Null,
     Boolean,
     Integer,
     Double,
-    /// A whole number or not.
+    /// An integer or a double.
     Number,
     Text,
     List,
@@ -145,8 +149,8 @@ impl OperandType {
         matches!(self, Self::Integer | Self::Double | Self::Number)
     }
 
-    /// Returns true if an operator of arithmetic takes two values of this type.
-    fn has(self, sign: &str) -> bool {
+    /// Returns true if an arithmetic operator accepts two values of this type.
+    fn has_operator(self, sign: &str) -> bool {
         match self {
             Self::Integer => true,
             Self::Double | Self::Number => sign != "%",
@@ -155,7 +159,7 @@ impl OperandType {
         }
     }
 
-    const fn words(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Null => "no value",
             Self::Boolean => "a boolean",
@@ -169,23 +173,24 @@ impl OperandType {
     }
 }
 
-/// Returns true unless an operator never takes two values of these types, or always says that they differ.
-fn may_go_together(sign: &str, left: OperandType, right: OperandType) -> bool {
+/// Returns false if an operator never accepts values of these types, and if a comparison of them has a constant result.
+fn may_be_compatible(sign: &str, left: OperandType, right: OperandType) -> bool {
     let are_numbers = left.is_number() && right.is_number();
     if !matches!(sign, "+" | "-" | "*" | "/" | "%") {
         return left == right || are_numbers;
     }
     // A `number` may be of either type.
-    (left == right && left.has(sign))
+    (left == right && left.has_operator(sign))
         || (are_numbers && (left == OperandType::Number || right == OperandType::Number))
 }
 
-type Side<'s> = (&'s TypedOperand, OperandType);
+/// An operand with its type.
+type TypedSide<'s> = (&'s TypedOperand, OperandType);
 
-/// The same operation with one side converted, in the spelling of the file.
-fn arithmetic_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String> {
+/// Returns the operation with one side converted, in the spelling of the file.
+fn arithmetic_help(sign: &str, left: TypedSide<'_>, right: TypedSide<'_>) -> Option<String> {
     let convert = |function: &str, wanted: fn(OperandType) -> bool| {
-        let side = |(operand, kind): Side<'_>| {
+        let side = |(operand, kind): TypedSide<'_>| {
             if wanted(kind) { format!("{function}({})", operand.text) } else { operand.text.clone() }
         };
         Some(format!("write `{} {sign} {}`", side(left), side(right)))
@@ -208,8 +213,8 @@ fn arithmetic_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String
     None
 }
 
-/// The comparison that was probably meant.
-fn equality_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String> {
+/// Returns the comparison that was probably intended.
+fn equality_help(sign: &str, left: TypedSide<'_>, right: TypedSide<'_>) -> Option<String> {
     let (input, (literal, of_literal)) = match (&left.0.kind, &right.0.kind) {
         (OperandKind::Input(_), OperandKind::Literal(_)) => (left, right),
         (OperandKind::Literal(_), OperandKind::Input(_)) => (right, left),

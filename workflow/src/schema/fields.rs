@@ -1,23 +1,23 @@
-//! Values of one type: text, booleans, durations, lists, maps, identifiers.
+//! Readers for values of one type: text, booleans, durations, lists, maps, identifiers.
 
 use std::time::Duration;
 
-use super::Shaper;
+use super::DraftBuilder;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{Entry, Kind, Node};
+use crate::document::{DocumentNode, MapEntry, NodeKind};
 use crate::duration::{self, DurationError};
 use crate::expr::find::OPEN;
-use crate::source::{Placed, Span};
+use crate::source::{Span, Spanned, shorten};
 use crate::suggest::{did_you_mean, listed};
 
-/// The longest identifier. It has to fit into a subject together with others.
+/// The longest identifier. Several of them have to fit into a NATS subject.
 const IDENTIFIER_LIMIT: usize = 63;
 
-/// Words that cannot be written behind a dot in an expression.
+/// Words that cannot follow a dot in an expression.
 const UNWRITABLE: [&str; 4] = ["in", "true", "false", "null"];
 
-/// Words that expressions reserve beside these. They can be written behind a dot, as in `inputs.namespace`.
+/// Other reserved words of expressions. They can follow a dot, as in `inputs.namespace`.
 const RESERVED: [&str; 17] = [
     "as",
     "break",
@@ -38,33 +38,36 @@ const RESERVED: [&str; 17] = [
     "while",
 ];
 
-/// The value of a key among entries.
-pub(super) fn get<'e>(entries: &'e [Entry], key: &str) -> Option<&'e Entry> {
+/// The shortest timeout.
+pub(super) const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// Returns the entry with a key.
+pub(super) fn get<'e>(entries: &'e [MapEntry], key: &str) -> Option<&'e MapEntry> {
     entries.iter().find(|entry| entry.key == key)
 }
 
-impl Shaper<'_, '_> {
+impl DraftBuilder<'_, '_> {
     pub(super) fn refuse(&mut self, diagnostic: Diagnostic) {
         self.report.add(diagnostic);
     }
 
-    /// Returns the word that was probably meant, as a sentence, while few problems are found.
+    /// Returns a suggestion for an unknown word, unless many problems were found already.
     fn did_you_mean(&self, word: &str, known: &[&str]) -> Option<String> {
         if self.report.is_crowded() { None } else { did_you_mean(word, known.iter().copied()) }
     }
 
-    /// Where the value of a key stands; the key itself if there is nothing to see.
-    pub(super) fn value_span(&self, entry: &Entry) -> Span {
+    /// Returns the span of the value of a key, or of the key itself if the value is empty.
+    pub(super) fn value_span(&self, entry: &MapEntry) -> Span {
         let span = self.node_span(&entry.value);
         if span.start == span.end { entry.key_span } else { span }
     }
 
-    pub(super) fn node_span(&self, node: &Node) -> Span {
+    pub(super) fn node_span(&self, node: &DocumentNode) -> Span {
         self.source.first_line(node.span)
     }
 
-    /// The value is of another type than the key wants.
-    pub(super) fn wrong_type(&mut self, entry: &Entry, wanted: &str, help: &str) {
+    /// Reports a value of the wrong type.
+    pub(super) fn wrong_type(&mut self, entry: &MapEntry, wanted: &str, help: &str) {
         if entry.value.is_refused() {
             return;
         }
@@ -73,15 +76,15 @@ impl Shaper<'_, '_> {
         self.refuse(Diagnostic::new(Code::WrongType, span, message).help(help));
     }
 
-    /// Refuses every key that is not among `known`.
-    pub(super) fn refuse_unknown_keys(&mut self, entries: &[Entry], known: &[&str], place: &str) {
+    /// Refuses all keys that are not in `known`.
+    pub(super) fn refuse_unknown_keys(&mut self, entries: &[MapEntry], known: &[&str], place: &str) {
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             self.unknown_key(entry, known, place);
         }
     }
 
-    pub(super) fn unknown_key(&mut self, entry: &Entry, known: &[&str], place: &str) {
-        let key: String = entry.key.chars().take(80).collect();
+    pub(super) fn unknown_key(&mut self, entry: &MapEntry, known: &[&str], place: &str) {
+        let key: String = shorten(&entry.key);
         let help = self
             .did_you_mean(&key, known)
             .unwrap_or_else(|| format!("{place} has {}", listed(known.iter().copied())));
@@ -89,33 +92,33 @@ impl Shaper<'_, '_> {
         self.refuse(Diagnostic::new(Code::UnknownKey, entry.key_span, message).help(help));
     }
 
-    pub(super) fn map<'e>(&mut self, entry: &'e Entry, help: &str) -> Option<&'e [Entry]> {
-        if let Kind::Map(entries) = &entry.value.kind {
+    pub(super) fn map<'e>(&mut self, entry: &'e MapEntry, help: &str) -> Option<&'e [MapEntry]> {
+        if let NodeKind::Map(entries) = &entry.value.kind {
             return Some(entries);
         }
         self.wrong_type(entry, "a map", help);
         None
     }
 
-    pub(super) fn list<'e>(&mut self, entry: &'e Entry, help: &str) -> Option<&'e [Node]> {
-        if let Kind::List(items) = &entry.value.kind {
+    pub(super) fn list<'e>(&mut self, entry: &'e MapEntry, help: &str) -> Option<&'e [DocumentNode]> {
+        if let NodeKind::List(items) = &entry.value.kind {
             return Some(items);
         }
         self.wrong_type(entry, "a list", help);
         None
     }
 
-    pub(super) fn boolean(&mut self, entry: &Entry) -> Option<bool> {
-        if let Kind::Bool(value) = entry.value.kind {
+    pub(super) fn boolean(&mut self, entry: &MapEntry) -> Option<bool> {
+        if let NodeKind::Bool(value) = entry.value.kind {
             return Some(value);
         }
         self.wrong_type(entry, "true or false", "write `true` or `false`, without quotes");
         None
     }
 
-    /// Text in which expressions do not work.
-    pub(super) fn text<'e>(&mut self, entry: &'e Entry) -> Option<&'e str> {
-        let Kind::Text(text) = &entry.value.kind else {
+    /// Reads a text that may not contain expressions.
+    pub(super) fn text<'e>(&mut self, entry: &'e MapEntry) -> Option<&'e str> {
+        let NodeKind::Text(text) = &entry.value.kind else {
             let help = self.quoted(&entry.value).map_or_else(
                 || "put quotes round the value if it is meant as text".to_owned(),
                 |quoted| format!("write `{quoted}`, with the quotes"),
@@ -131,10 +134,10 @@ impl Shaper<'_, '_> {
         Some(text)
     }
 
-    /// A number or boolean as it was written, with quotes around it.
-    pub(super) fn quoted(&self, node: &Node) -> Option<String> {
-        let is_scalar = matches!(node.kind, Kind::Number(_) | Kind::Bool(_));
-        let written: String = self.source.slice(node.span).chars().take(80).collect();
+    /// Returns a number or boolean in its original form with quotes, for help texts.
+    pub(super) fn quoted(&self, node: &DocumentNode) -> Option<String> {
+        let is_scalar = matches!(node.kind, NodeKind::Number(_) | NodeKind::Bool(_));
+        let written: String = shorten(self.source.slice(node.span));
         is_scalar.then(|| format!("\"{written}\""))
     }
 
@@ -145,8 +148,8 @@ impl Shaper<'_, '_> {
         self.refuse(Diagnostic::new(Code::NoExpressionHere, span, message).help(help));
     }
 
-    /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, entry: &Entry, words: &[(&str, T)]) -> Option<T> {
+    /// Reads one of a few words.
+    pub(super) fn word<T: Copy>(&mut self, entry: &MapEntry, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(entry)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -162,7 +165,7 @@ impl Shaper<'_, '_> {
     }
 
     pub(super) fn not_allowed(&mut self, span: Span, key: &str, given: &str, allowed: &[&str]) {
-        let given: String = given.chars().take(80).collect();
+        let given: String = shorten(given);
         let message = format!("`{key}` cannot be `{given}`");
         let help = self
             .did_you_mean(&given, allowed)
@@ -170,10 +173,10 @@ impl Shaper<'_, '_> {
         self.refuse(Diagnostic::new(Code::NotAllowed, span, message).help(help));
     }
 
-    /// A duration of at least `shortest`.
-    pub(super) fn duration(&mut self, entry: &Entry, shortest: Duration) -> Option<Duration> {
+    /// Reads a duration of at least `shortest`.
+    pub(super) fn duration(&mut self, entry: &MapEntry, shortest: Duration) -> Option<Duration> {
         let span = self.value_span(entry);
-        if let Kind::Number(number) = &entry.value.kind {
+        if let NodeKind::Number(number) = &entry.value.kind {
             let message = format!("`{}` needs a unit", entry.key);
             let help = format!("write `{number}s` for seconds, or another of `ms`, `m`, `h`, `d`");
             self.refuse(Diagnostic::new(Code::BadDuration, span, message).help(help));
@@ -202,20 +205,26 @@ impl Shaper<'_, '_> {
         None
     }
 
-    /// The name of an input or an output, which expressions write behind a dot.
-    pub(super) fn field_name(&mut self, text: &str, span: Span, what: &str) -> Option<Placed<String>> {
-        self.word_of(text, span, what, &[])
+    /// Checks the name of an input or an output, which follows a dot in expressions.
+    pub(super) fn field_name(&mut self, text: &str, span: Span, what: &str) -> Option<Spanned<String>> {
+        self.checked_name(text, span, what, &[])
     }
 
-    /// An identifier, as ids have to be.
-    pub(super) fn identifier(&mut self, text: &str, span: Span, what: &str) -> Option<Placed<String>> {
-        self.word_of(text, span, what, &RESERVED)
+    /// Checks the id of a step.
+    pub(super) fn identifier(&mut self, text: &str, span: Span, what: &str) -> Option<Spanned<String>> {
+        self.checked_name(text, span, what, &RESERVED)
     }
 
-    fn word_of(&mut self, text: &str, span: Span, what: &str, reserved: &[&str]) -> Option<Placed<String>> {
+    fn checked_name(
+        &mut self,
+        text: &str,
+        span: Span,
+        what: &str,
+        reserved: &[&str],
+    ) -> Option<Spanned<String>> {
         let mut characters = text.chars();
         let begins = characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
-        let shown: String = text.chars().take(80).collect();
+        let shown: String = shorten(text);
         let problem = if text.len() > IDENTIFIER_LIMIT {
             format!("the {what} is longer than {IDENTIFIER_LIMIT} characters")
         } else if !begins || !characters.all(|other| other.is_ascii_alphanumeric() || other == '_') {
@@ -223,11 +232,11 @@ impl Shaper<'_, '_> {
         } else if UNWRITABLE.contains(&text) || reserved.contains(&text) {
             format!("`{shown}` is a word that expressions reserve")
         } else {
-            return Some(Placed { value: text.to_owned(), span });
+            return Some(Spanned { value: text.to_owned(), span });
         };
         let help = match text.replace(['-', ' ', '.'], "_") {
             other if other != text && text.len() <= IDENTIFIER_LIMIT => {
-                format!("write `{}`", other.chars().take(80).collect::<String>())
+                format!("write `{}`", shorten(&other))
             }
             _ if UNWRITABLE.contains(&text) || reserved.contains(&text) => format!("write `{text}_`"),
             _ => "letters, digits and `_`, not beginning with a digit".to_owned(),
@@ -237,7 +246,7 @@ impl Shaper<'_, '_> {
     }
 }
 
-/// A duration of ISO 8601, such as `PT1H30M`, as this language writes it.
+/// Converts an ISO 8601 duration, such as `PT1H30M`, to the form of this language.
 fn iso_duration(text: &str) -> Option<String> {
     let (days, time) = match text.strip_prefix('P')?.split_once('T') {
         Some((days, time)) => (days, time),

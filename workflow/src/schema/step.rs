@@ -1,29 +1,25 @@
-//! Steps: their common keys, and those of each kind.
-
-use std::time::Duration;
+//! Readers for steps, with their common keys and the keys of each kind.
 
 use longshore_proto::{OnToolError, ServerName, ToolName};
 use serde_json::{Map, Value};
 
-use super::Shaper;
-use super::fields::get;
+use super::DraftBuilder;
+use super::fields::{SHORTEST_TIMEOUT, get};
 use super::foreign;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{Entry, Kind, Node};
-use crate::draft::{CallDraft, KindDraft, StepDraft};
+use crate::document::{DocumentNode, MapEntry, NodeKind};
+use crate::draft::{CallDraft, StepDraft, StepKindDraft};
 use crate::expr::find::OPEN;
-use crate::source::{Placed, Span};
-use crate::template::{Part, Template};
+use crate::source::{Span, Spanned, shorten};
+use crate::template::{Template, TemplateNode};
 
-/// The most steps of a workflow: a run keeps the state of each in memory.
+/// The largest number of steps of a workflow. A run has the state of each in memory.
 pub(crate) const STEPS_LIMIT: usize = 1_000;
 
-const MOMENT: Duration = Duration::from_millis(1);
-
-impl Shaper<'_, '_> {
-    /// Reads a list of steps; gives their numbers.
-    pub(super) fn steps(&mut self, entry: &Entry, parent: Option<usize>) -> Vec<usize> {
+impl DraftBuilder<'_, '_> {
+    /// Reads a list of steps and returns their indices.
+    pub(super) fn steps(&mut self, entry: &MapEntry, parent: Option<usize>) -> Vec<usize> {
         let Some(items) = self.list(entry, "a list of steps, each beginning with `- `") else {
             return Vec::new();
         };
@@ -36,11 +32,11 @@ impl Shaper<'_, '_> {
         }
         let mut numbers = Vec::new();
         for item in items {
-            if self.full {
+            if self.is_full {
                 break;
             }
             if self.draft.steps.len() == STEPS_LIMIT {
-                self.full = true;
+                self.is_full = true;
                 let message = format!("the workflow has more than {STEPS_LIMIT} steps");
                 let span = self.node_span(item);
                 self.refuse(
@@ -55,8 +51,8 @@ impl Shaper<'_, '_> {
         numbers
     }
 
-    fn step(&mut self, node: &Node, parent: Option<usize>, previous: Option<usize>) -> Option<usize> {
-        let Kind::Map(entries) = &node.kind else {
+    fn step(&mut self, node: &DocumentNode, parent: Option<usize>, previous: Option<usize>) -> Option<usize> {
+        let NodeKind::Map(entries) = &node.kind else {
             if node.is_refused() {
                 return None;
             }
@@ -69,25 +65,25 @@ impl Shaper<'_, '_> {
         let number = self.draft.steps.len();
         let (step, members) = self.step_map(entries, span, parent, previous);
         self.draft.steps.push(step);
-        // The members follow their group, so that a group always has the smaller number.
+        // The members follow their group, so the index of a group is smaller than those of its members.
         if let Some(entry) = members {
-            let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
+            let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, SHORTEST_TIMEOUT));
             let members = self.steps(entry, Some(number));
             if let Some(step) = self.draft.steps.get_mut(number) {
-                step.kind = KindDraft::Parallel { members, timeout };
+                step.kind = StepKindDraft::Parallel { members, timeout };
             }
         }
         Some(number)
     }
 
-    /// A step, and the entry that holds its members if it is a group.
+    /// Reads a step. Returns the draft, and for a group the entry with its members.
     fn step_map<'e>(
         &mut self,
-        entries: &'e [Entry],
+        entries: &'e [MapEntry],
         span: Span,
         parent: Option<usize>,
         previous: Option<usize>,
-    ) -> (StepDraft, Option<&'e Entry>) {
+    ) -> (StepDraft, Option<&'e MapEntry>) {
         let id = get(entries, "id").and_then(|entry| self.id(entry));
         let name = get(entries, "name").and_then(|entry| self.text(entry)).map(str::to_owned);
         let condition = get(entries, "if").and_then(|entry| self.condition(entry));
@@ -99,7 +95,7 @@ impl Shaper<'_, '_> {
         let kind = match kind_entry.map(|entry| (entry.key.as_str(), entry)) {
             Some(("call", entry)) => self.call(entry, entries),
             Some(("set", entry)) => self.set(entry),
-            _ => KindDraft::Refused,
+            _ => StepKindDraft::Refused,
         };
         let references = std::mem::take(&mut self.references);
         let step = StepDraft {
@@ -117,15 +113,15 @@ impl Shaper<'_, '_> {
         (step, kind_entry.filter(|entry| entry.key == "parallel"))
     }
 
-    fn id(&mut self, entry: &Entry) -> Option<Placed<String>> {
+    fn id(&mut self, entry: &MapEntry) -> Option<Spanned<String>> {
         let text = self.text(entry)?;
         let span = self.value_span(entry);
         self.identifier(text, span, "id")
     }
 
-    fn needs(&mut self, entry: &Entry) -> Option<Vec<Placed<String>>> {
+    fn needs(&mut self, entry: &MapEntry) -> Option<Vec<Spanned<String>>> {
         let help = match &entry.value.kind {
-            Kind::Text(id) => format!("write `needs: [{}]`", id.chars().take(80).collect::<String>()),
+            NodeKind::Text(id) => format!("write `needs: [{}]`", shorten(id)),
             _ => "as in `needs: [fetch]`".to_owned(),
         };
         let items = self.list(entry, &help)?;
@@ -133,8 +129,8 @@ impl Shaper<'_, '_> {
         for item in items {
             let span = self.node_span(item);
             match &item.kind {
-                Kind::Text(id) => needs.push(Placed { value: id.clone(), span }),
-                Kind::Refused => {}
+                NodeKind::Text(id) => needs.push(Spanned { value: id.clone(), span }),
+                NodeKind::Refused => {}
                 _ => {
                     let message =
                         format!("`needs` names steps by their ids, and this is {}", item.type_name());
@@ -147,21 +143,22 @@ impl Shaper<'_, '_> {
         Some(needs)
     }
 
-    fn call(&mut self, entry: &Entry, entries: &[Entry]) -> KindDraft {
+    fn call(&mut self, entry: &MapEntry, entries: &[MapEntry]) -> StepKindDraft {
         let reference = self.tool(entry);
         let with = match get(entries, "with") {
             Some(with) => self.arguments(with),
-            None => Template::new(Part::Constant(Value::Object(Map::new()))),
+            None => Template::new(TemplateNode::Constant(Value::Object(Map::new()))),
         };
         let words = [("fail", OnToolError::Fail), ("output", OnToolError::Output)];
-        let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
-        let max_timeout = get(entries, "max-timeout").and_then(|entry| self.duration(entry, MOMENT));
+        let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, SHORTEST_TIMEOUT));
+        let max_timeout =
+            get(entries, "max-timeout").and_then(|entry| self.duration(entry, SHORTEST_TIMEOUT));
         let retry = get(entries, "retry").map(|entry| self.retry(entry));
         let on_tool_error = get(entries, "on-tool-error").and_then(|entry| self.word(entry, &words));
         let idempotency_key = get(entries, "idempotency-key").and_then(|entry| self.key(entry));
-        let Some((server, tool)) = reference else { return KindDraft::Refused };
+        let Some((server, tool)) = reference else { return StepKindDraft::Refused };
         let on_tool_error = on_tool_error.unwrap_or_default();
-        KindDraft::Call(Box::new(CallDraft {
+        StepKindDraft::Call(Box::new(CallDraft {
             server,
             tool,
             with,
@@ -173,8 +170,8 @@ impl Shaper<'_, '_> {
         }))
     }
 
-    /// `server/tool`, split at the first slash: the names of tools may hold slashes and dots.
-    fn tool(&mut self, entry: &Entry) -> Option<(ServerName, ToolName)> {
+    /// Parses `server/tool`, split at the first slash, since names of tools may contain slashes and dots.
+    fn tool(&mut self, entry: &MapEntry) -> Option<(ServerName, ToolName)> {
         let text = self.text(entry)?;
         let problem = match text.split_once('/') {
             None => "a call names a server and a tool".to_owned(),
@@ -195,35 +192,35 @@ impl Shaper<'_, '_> {
         None
     }
 
-    fn arguments(&mut self, entry: &Entry) -> Template {
+    fn arguments(&mut self, entry: &MapEntry) -> Template {
         let help = match &entry.value.kind {
-            Kind::Text(text) if text.contains(OPEN) => {
+            NodeKind::Text(text) if text.contains(OPEN) => {
                 "write each argument by its name; `${{ inputs.?limit }}` leaves its argument out where the input is absent"
             }
             _ => "the arguments of the tool by name",
         };
         if self.map(entry, help).is_none() {
-            return Template::new(Part::Constant(Value::Null));
+            return Template::new(TemplateNode::Constant(Value::Null));
         }
-        self.in_arguments = true;
+        self.is_in_arguments = true;
         let template = self.template(&entry.value);
-        self.in_arguments = false;
+        self.is_in_arguments = false;
         template
     }
 
-    fn key(&mut self, entry: &Entry) -> Option<Template> {
-        if matches!(entry.value.kind, Kind::Text(_)) {
+    fn key(&mut self, entry: &MapEntry) -> Option<Template> {
+        if matches!(entry.value.kind, NodeKind::Text(_)) {
             return Some(self.template(&entry.value));
         }
         self.wrong_type(entry, "text", "as in `charge-${{ inputs.order_id }}`");
         None
     }
 
-    fn set(&mut self, entry: &Entry) -> KindDraft {
+    fn set(&mut self, entry: &MapEntry) -> StepKindDraft {
         if self.map(entry, "values by name, as in `set: { total: \"${{ inputs.a + inputs.b }}\" }`").is_none()
         {
-            return KindDraft::Refused;
+            return StepKindDraft::Refused;
         }
-        KindDraft::Set(self.template(&entry.value))
+        StepKindDraft::Set(self.template(&entry.value))
     }
 }

@@ -1,31 +1,31 @@
-//! Values that are read exactly as they are written: every key of a map once, and no number that JSON cannot hold.
+//! Strict deserialization of JSON values: duplicate keys and numbers that JSON cannot represent are refused.
 //!
-//! Parsers disagree about which of two entries with one key counts, and most take the last one and report nothing. A number of
-//! MessagePack that is infinite or not-a-number would become `null`. What a person or a client writes is refused instead.
+//! Most parsers take the last of two entries with the same key and report nothing. An infinite or not-a-number value of
+//! MessagePack would become `null`. Documents of users and clients are refused instead.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The most characters of a repeated key that an error shows.
+/// Number of characters of a repeated key that an error shows.
 const SHOWN_CHARS: usize = 60;
 
-/// A value in which no map has a key twice and every number is finite, at any depth.
+/// A value without duplicate keys and without numbers that are not finite, at any depth.
 #[derive(Clone, Debug, PartialEq)]
-pub struct UniqueKeys(pub Value);
+pub struct StrictValue(pub Value);
 
-impl<'de> Deserialize<'de> for UniqueKeys {
+impl<'de> Deserialize<'de> for StrictValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ValueVisitor).map(Self)
     }
 }
 
-/// Reads a map as [`UniqueKeys`] does. For `#[serde(deserialize_with)]`.
+/// Reads a map as [`StrictValue`] does. For `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// A key that occurs twice in a map, a number that is not finite, and whatever the format refuses.
-pub fn unique_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+/// If a key occurs twice in a map, if a number is not finite, and if the format refuses the text.
+pub fn strict_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     deserializer.deserialize_map(MapVisitor)
 }
 
@@ -45,7 +45,7 @@ impl<'de> Visitor<'de> for MapVisitor {
                 let shown: String = key.chars().take(SHOWN_CHARS).collect();
                 return Err(A::Error::custom(format_args!("the key `{shown}` is written twice")));
             }
-            let UniqueKeys(value) = entries.next_value()?;
+            let StrictValue(value) = entries.next_value()?;
             map.insert(key, value);
         }
         Ok(map)
@@ -100,7 +100,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(UniqueKeys(item)) = items.next_element()? {
+        while let Some(StrictValue(item)) = items.next_element()? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -116,28 +116,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_read_exactly_or_refused() {
+    fn duplicate_keys_and_numbers_without_a_json_form_are_refused() {
         let text = r#"{"a": [null, true, -1, 18446744073709551615, 0.5, "x\n", {}], "b": {"a": []}}"#;
-        let read: UniqueKeys = serde_json::from_str(text).expect("valid");
+        let read: StrictValue = serde_json::from_str(text).expect("valid");
         assert_eq!(read.0, serde_json::from_str::<Value>(text).expect("valid"));
         let packed = rmp_serde::to_vec(&read.0).expect("MessagePack");
-        assert_eq!(rmp_serde::from_slice::<UniqueKeys>(&packed).expect("valid"), read);
+        assert_eq!(rmp_serde::from_slice::<StrictValue>(&packed).expect("valid"), read);
         for (text, wanted) in [
             ("{\"a\": 1,\n \"a\": 1}", "the key `a` is written twice at line 2 column 4"),
             (r#"[{"b": {"c": 1, "\u0063": 2}}]"#, "the key `c` is written twice at line 1 column 24"),
         ] {
-            let refused = serde_json::from_str::<UniqueKeys>(text).expect_err(text);
+            let refused = serde_json::from_str::<StrictValue>(text).expect_err(text);
             assert_eq!(refused.to_string(), wanted, "{text}");
         }
         // A map of two entries, both named `a`.
         let packed = [0x82, 0xa1, b'a', 1, 0xa1, b'a', 2];
-        assert!(rmp_serde::from_slice::<UniqueKeys>(&packed).is_err());
+        assert!(rmp_serde::from_slice::<StrictValue>(&packed).is_err());
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let packed = rmp_serde::to_vec(&[value]).expect("MessagePack");
-            let refused = rmp_serde::from_slice::<UniqueKeys>(&packed).expect_err("not finite");
+            let refused = rmp_serde::from_slice::<StrictValue>(&packed).expect_err("not finite");
             assert!(refused.to_string().contains("a number is not finite"), "{refused}");
         }
         let deep = "[".repeat(1_000_000);
-        assert!(serde_json::from_str::<UniqueKeys>(&deep).is_err(), "the parser bounds the depth");
+        assert!(serde_json::from_str::<StrictValue>(&deep).is_err(), "the parser bounds the depth");
     }
 }
