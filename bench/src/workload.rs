@@ -58,7 +58,7 @@ struct Submitted {
 
 /// The answer to a registration, as far as it is needed here.
 #[derive(Deserialize)]
-struct Registered {
+struct WorkflowVersion {
     digest: Digest,
 }
 
@@ -183,7 +183,7 @@ async fn registered(api: &Api, text: &str) -> Result<Digest, BenchError> {
     let (limit, pause) = READY;
     let deadline = Instant::now() + limit;
     loop {
-        match api.ask::<Registered>("push", &json!({ "text": text })).await {
+        match api.ask::<WorkflowVersion>("push", &json!({ "text": text })).await {
             Err(error) if error.kind == BenchErrorKind::Unreachable && Instant::now() < deadline => {
                 sleep(pause).await
             }

@@ -15,8 +15,8 @@ mod process;
 mod read_only;
 mod survey;
 
-pub(crate) use longshore_embedded::{Holder, RunWatch};
 use longshore_embedded::OpenError;
+pub(crate) use longshore_embedded::{Holder, RunWatch};
 use longshore_machine::Run;
 use longshore_ports::Backend;
 use longshore_proto::{Namespace, RunId, RunView};

@@ -45,7 +45,8 @@ impl Failure {
 
 impl From<longshore_ports::Error> for Failure {
     fn from(error: longshore_ports::Error) -> Self {
-        let exit = if error.cause == longshore_ports::Cause::Denied { Exit::Denied } else { Exit::Error };
+        let exit =
+            if error.cause == longshore_ports::ErrorCause::Denied { Exit::Denied } else { Exit::Error };
         Self::new(exit, error.to_string())
     }
 }

@@ -138,7 +138,7 @@ fn warn_of_number(spec: &InputSpec, text: &str, value: &Value, output: &Output) 
 
 /// Parses a value by the type of its input. A value of another type stays text, and the plan then reports it.
 fn typed(spec: Option<&InputSpec>, pair: &NameValue) -> Result<Value, InputProblem> {
-    spec.map_or_else(|| Ok(Value::String(pair.value.clone())), |spec| spec.read_text(&pair.value))
+    spec.map_or_else(|| Ok(Value::String(pair.value.clone())), |spec| spec.parse_text(&pair.value))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use anstream::{AutoStream, ColorChoice};
-use longshore_ports::shown_addresses;
+use longshore_ports::redact_addresses;
 use longshore_worker::mcp::Secrets;
 use serde::Serialize;
 
@@ -207,7 +207,7 @@ impl Output {
     /// Prints text that is already laid out, with its escape sequences. Every message, error and text line of a log is
     /// printed by this function, so that no address shows credentials.
     pub(crate) fn print_formatted(&self, text: &str) {
-        self.unmasked(&shown_addresses(text));
+        self.unmasked(&redact_addresses(text));
     }
 
     /// Prints lines of a log in JSON.

@@ -21,7 +21,7 @@ use crate::{Error, RunPage, RunQuery};
 #[async_trait]
 pub trait Checkpoints: Send + Sync {
     /// Returns the newest checkpoint, with the state of runs that are not finished.
-    async fn load(&self, partition: Partition) -> Result<Option<StoredCheckpoint>, Error>;
+    async fn load(&self, partition: Partition) -> Result<Option<LoadedCheckpoint>, Error>;
 
     /// Commits a delta. The caller keeps a reference, to repeat the commit if its result is unknown.
     async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error>;
@@ -74,7 +74,7 @@ pub struct CheckpointDelta {
 
 /// A checkpoint that was loaded from the store.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StoredCheckpoint {
+pub struct LoadedCheckpoint {
     /// Prefix of the log that the checkpoint was computed from.
     pub mark: CheckpointMark,
     /// State of the partition apart from its runs, in the machine's format.

@@ -43,7 +43,7 @@ pub use blobs::Blobs;
 pub use call_updates::CallUpdates;
 pub use catalog::{Catalog, WorkerEntry};
 pub use cause::ErrorCause;
-pub use checkpoints::{CheckpointDelta, Checkpoints, CommitResult, RunRow, StoredCheckpoint};
+pub use checkpoints::{CheckpointDelta, Checkpoints, CommitResult, LoadedCheckpoint, RunRow};
 pub use claims::{CLAIM_RETENTION, Claims};
 pub use error::Error;
 pub use jobs::{AckWaitExtender, Delivery, JobQueue, Receipt};

@@ -46,7 +46,7 @@ where
     loop {
         match attempt().await {
             Err(error) if error.retryable => {
-                if outage::failed(doing) {
+                if outage::record_failure(doing) {
                     warn!(%error, "cannot {doing}; trying again until it works");
                 }
                 sleep(pauses.after(failed)).await;
@@ -54,7 +54,7 @@ where
             }
             result => {
                 if failed > 0
-                    && let Some(lasted) = outage::ended(doing)
+                    && let Some(lasted) = outage::record_success(doing)
                 {
                     info!(?lasted, "works again: {doing}");
                 }

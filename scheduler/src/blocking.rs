@@ -7,7 +7,7 @@ use std::future::pending;
 use std::panic::resume_unwind;
 use std::thread::available_parallelism;
 
-use longshore_ports::{NamespaceShare, NamespaceShares};
+use longshore_ports::{NamespacePermits, NamespaceSemaphore};
 use longshore_proto::Namespace;
 use tokio::task::spawn_blocking;
 
@@ -20,11 +20,11 @@ const LEAST_CHECKS: u32 = 2;
 /// A bounded number of concurrent checks, shared by namespaces. Checks of one namespace are done in the order of their
 /// requests.
 pub(crate) struct CheckSlots {
-    shares: NamespaceShares,
+    shares: NamespaceSemaphore,
 }
 
 /// Permit for one check.
-pub(crate) struct CheckPermit(Option<NamespaceShare>);
+pub(crate) struct CheckPermit(Option<NamespacePermits>);
 
 impl Default for CheckSlots {
     /// As many concurrent checks as there are processors.
@@ -36,7 +36,7 @@ impl Default for CheckSlots {
 
 impl CheckSlots {
     fn new(slots: u32) -> Self {
-        Self { shares: NamespaceShares::new(slots, slots / 2) }
+        Self { shares: NamespaceSemaphore::new(slots, slots / 2) }
     }
 
     /// Waits for a permit for a namespace. Safe to cancel.

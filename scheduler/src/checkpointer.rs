@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_machine::Machine;
-use longshore_ports::{Backend, Checkpoints, Committed, Delta, Error, RunRow};
+use longshore_ports::{Backend, CheckpointDelta, Checkpoints, CommitResult, Error, RunRow};
 use longshore_proto::{CheckpointMark, Partition, encode};
 use metrics::histogram;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -49,13 +49,13 @@ const MOST_ENDED_RUNS: usize = 10_000;
 /// Tries to write the last checkpoint: the commit that is under way, that commit again, and a last one.
 const LAST_COMMITS: usize = 3;
 
-type CommitFuture = Pin<Box<dyn Future<Output = CommitResult> + Send>>;
+type CommitFuture = Pin<Box<dyn Future<Output = EndedCommit> + Send>>;
 type RecoveryFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The result of a commit.
-pub(crate) struct CommitResult {
-    delta: Arc<Delta>,
-    result: Result<Committed, Error>,
+pub(crate) struct EndedCommit {
+    delta: Arc<CheckpointDelta>,
+    result: Result<CommitResult, Error>,
 }
 
 /// State of the commits.
@@ -65,7 +65,7 @@ enum CommitState {
     /// The store has a commit and has not answered.
     UnderWay(CommitFuture),
     /// The last commit failed, and may have been written or not. It is sent again.
-    Unknown(Arc<Delta>),
+    Unknown(Arc<CheckpointDelta>),
 }
 
 /// Agreement of the store with what it was given.
@@ -84,7 +84,7 @@ pub(crate) enum CheckpointTask {
     /// A commit is due.
     StartCommit,
     /// A commit has ended.
-    NoteResult(CommitResult),
+    NoteResult(EndedCommit),
 }
 
 /// The checkpoints of one partition.
@@ -214,29 +214,36 @@ impl Checkpointer {
             let started = Instant::now();
             let result = checkpoints.commit(partition, Arc::clone(&delta)).await;
             histogram!("longshore_checkpoint_write_seconds").record(started.elapsed());
-            CommitResult { delta, result }
+            EndedCommit { delta, result }
         }));
         Ok(())
     }
 
     /// Returns what changed since the last call, or the whole state if the store has no usable checkpoint.
-    fn delta(&self, machine: &mut Machine, position: &LogPosition) -> Result<Delta, DriverError> {
-        let (base, useless) = match &self.stored {
+    fn delta(&self, machine: &mut Machine, position: &LogPosition) -> Result<CheckpointDelta, DriverError> {
+        let (base, invalid) = match &self.stored {
             StoredCheckpoint::Valid(mark) => (Some(mark.clone()), None),
-            StoredCheckpoint::Useless(mark) => (None, Some(mark.clone())),
+            StoredCheckpoint::Invalid(mark) => (None, Some(mark.clone())),
             StoredCheckpoint::Absent => (None, None),
         };
         let unsaved = machine.take_unsaved(base.is_none())?;
         let changed = unsaved.changed.into_iter().map(|(summary, state)| RunRow { summary, state }).collect();
         let partition = encode(&StoredPartition { before: position.before, machine: unsaved.partition })?;
-        Ok(Delta { base, useless, mark: position.mark(), partition, changed, expired: unsaved.expired })
+        Ok(CheckpointDelta {
+            base,
+            invalid,
+            mark: position.mark(),
+            partition,
+            changed,
+            expired: unsaved.expired,
+        })
     }
 
     /// Notes the result of a commit.
-    pub(crate) fn note_result(&mut self, result: CommitResult) -> CheckpointStatus {
-        let CommitResult { delta, result } = result;
+    pub(crate) fn note_result(&mut self, result: EndedCommit) -> CheckpointStatus {
+        let EndedCommit { delta, result } = result;
         match result {
-            Ok(Committed::Accepted) => {
+            Ok(CommitResult::Accepted) => {
                 self.stored = StoredCheckpoint::Valid(delta.mark.clone());
                 self.accepted_at = Instant::now();
                 self.pause = FIRST_PAUSE;
@@ -244,7 +251,7 @@ impl Checkpointer {
                     return CheckpointStatus::Lost;
                 }
             }
-            Ok(Committed::Refused { stored }) => {
+            Ok(CommitResult::Refused { stored }) => {
                 let (given, found) = (seq_text(delta.base.as_ref()), seq_text(stored.as_ref()));
                 warn!(
                     partition = %self.partition, given, found,
@@ -289,7 +296,7 @@ impl Checkpointer {
     }
 
     /// Waits for the commit that is under way. Returns `None` if there is none.
-    async fn end_of_commit(&mut self) -> Option<CommitResult> {
+    async fn end_of_commit(&mut self) -> Option<EndedCommit> {
         let CommitState::UnderWay(commit) = &mut self.state else { return None };
         let result = commit.await;
         self.state = CommitState::Idle;

@@ -157,7 +157,7 @@ impl Driver {
     }
 
     /// Applies a batch of entries and performs their effects together.
-    async fn process(&mut self, entries: Vec<Entry>) -> Result<(), DriverError> {
+    async fn process(&mut self, entries: Vec<LogEntry>) -> Result<(), DriverError> {
         for entry in entries {
             self.follower.apply(entry, &mut self.effects).await?;
         }

@@ -164,13 +164,13 @@ impl Ingest {
         // Never cancelled: messages on their way would not be delivered again before the stream's timeout.
         match self.submissions.pull(most, wait).await {
             Ok(batch) => {
-                if let Some(lasted) = outage::ended(PULL) {
+                if let Some(lasted) = outage::record_success(PULL) {
                     info!(?lasted, "works again: {PULL}");
                 }
                 batch
             }
             Err(error) => {
-                if outage::failed(PULL) {
+                if outage::record_failure(PULL) {
                     warn!(%error, "cannot {PULL}; trying again until it works");
                 }
                 stop.run_until_cancelled(sleep(PULL_PAUSE)).await;
@@ -182,11 +182,12 @@ impl Ingest {
     /// Ingests a batch of messages, and sends progress notices to the stream meanwhile.
     async fn ingest(self: Arc<Self>, batch: Vec<Incoming>) -> BatchResult {
         let tried = batch.len();
-        let reminders: Vec<_> = batch.iter().filter_map(|message| message.receipt.reminder()).collect();
+        let reminders: Vec<_> =
+            batch.iter().filter_map(|message| message.receipt.ack_wait_extender()).collect();
         let reminding = async {
             loop {
                 sleep(REMIND_INTERVAL).await;
-                join_all(reminders.iter().map(|reminder| reminder.remind())).await;
+                join_all(reminders.iter().map(|reminder| reminder.extend_ack_wait())).await;
             }
         };
         let deferred = tokio::select! {

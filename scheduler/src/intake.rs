@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use longshore_ports::{Backend, Cause, Error, clock};
+use longshore_ports::{Backend, Error, ErrorCause, clock};
 use longshore_proto::{
     Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Signal, TraceContext,
     subject::BLOBS_STREAM,
@@ -106,7 +106,7 @@ impl Intake {
             return Ok(plan);
         }
         let bytes = self.backend.blobs.get(digest).await?.ok_or(SubmitError::TextMissing(digest))?;
-        // Registered texts did compile, but possibly with a version of Longshore that has another language.
+        // WorkflowVersion texts did compile, but possibly with a version of Longshore that has another language.
         let plan = self.compile(namespace, digest, &String::from_utf8_lossy(&bytes)).await?;
         self.keep_plan(&plan);
         Ok(plan)
@@ -221,7 +221,7 @@ impl Intake {
 
 /// Converts an error of the blob store.
 fn store_error(error: Error) -> SubmitError {
-    if error.cause == Cause::Full {
+    if error.cause == ErrorCause::Full {
         warn!(%error, "cannot store a large value; refusing the request");
         SubmitError::BlobsFull(error)
     } else {

@@ -44,5 +44,5 @@ pub use node::{Node, NodeConfig};
 pub use partition_reader::PartitionReader;
 pub use refusal::Refusal;
 pub use run_metrics::export_refusals;
-pub use submit::{ADMISSION_LIMIT_PERCENT, SubmitHandler, SubmitReceipt};
+pub use submit::{SubmitHandler, SubmitReceipt};
 pub use submit_request::SubmitRequest;

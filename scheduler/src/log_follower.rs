@@ -8,7 +8,7 @@ mod log_time;
 use std::sync::Arc;
 
 use longshore_machine::{Effects, Machine, RecordIgnored};
-use longshore_ports::{Backend, Entry, LogReader, clock};
+use longshore_ports::{Backend, LogEntry, LogReader, clock};
 use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -122,8 +122,8 @@ impl LogFollower {
     }
 
     /// Fetches what the machine needs for an entry, and applies the entry.
-    pub(crate) async fn apply(&mut self, entry: Entry, effects: &mut Effects) -> Result<(), DriverError> {
-        let Entry { seq, at, body, events } = entry;
+    pub(crate) async fn apply(&mut self, entry: LogEntry, effects: &mut Effects) -> Result<(), DriverError> {
+        let LogEntry { seq, at, body, events } = entry;
         self.time.note_record(at, Instant::now());
         if seq != self.position.seq.next() {
             return Err(DriverError::Gap {

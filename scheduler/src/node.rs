@@ -168,7 +168,7 @@ impl Node {
         let is_heartbeat = Instant::now() >= self.next_heartbeat;
         if is_heartbeat {
             self.next_heartbeat = Instant::now() + self.heartbeat_interval();
-            self.attend().await;
+            self.announce_scheduler().await;
         }
         self.hold_leases(is_heartbeat).await;
         self.stop_surplus().await;
@@ -176,14 +176,15 @@ impl Node {
     }
 
     /// Renews the entry in the list of live schedulers, and computes the share from the list.
-    async fn attend(&mut self) {
+    async fn announce_scheduler(&mut self) {
         let LeaderContext { id, .. } = &*self.shared;
-        let live = within(self.heartbeat_interval(), self.lease.attend(id, self.config.ttl)).await;
+        let live =
+            within(self.heartbeat_interval(), self.lease.announce_scheduler(id, self.config.ttl)).await;
         let was_available = std::mem::replace(&mut self.is_store_available, live.is_ok());
         match live {
             // Keeps its share: the list may be empty after an outage, until all schedulers are in it again.
             Ok(_) if !was_available && !self.share.is_empty() => {
-                outage::ended(LIST_SCHEDULERS);
+                outage::record_success(LIST_SCHEDULERS);
                 info!("the list of live schedulers is available again; using it from the next heartbeat on");
             }
             Ok(live) => {
@@ -306,7 +307,7 @@ impl Node {
             .map(|(partition, _)| *partition)
             .collect();
         self.release(&held).await;
-        let left = within(self.heartbeat_interval(), self.lease.leave(&self.shared.id)).await;
+        let left = within(self.heartbeat_interval(), self.lease.withdraw_scheduler(&self.shared.id)).await;
         if let Err(error) = left {
             warn!(%error, "cannot leave the list of live schedulers; the entry expires");
         }

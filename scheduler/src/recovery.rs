@@ -10,7 +10,7 @@
 //! Afterwards [`Machine::resume`] derives the jobs that should be in flight from the state alone.
 
 use longshore_machine::{Machine, STATE_VERSION};
-use longshore_ports::{Backend, Error, Loaded};
+use longshore_ports::{Backend, Error, LoadedCheckpoint};
 use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, Seq};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -51,7 +51,7 @@ pub(crate) enum StoredCheckpoint {
     /// The checkpoint agrees with the log.
     Valid(CheckpointMark),
     /// The checkpoint contradicts the log or cannot be read. A full checkpoint replaces it.
-    Useless(CheckpointMark),
+    Invalid(CheckpointMark),
 }
 
 /// A recovered machine, its position, and the checkpoint that it was recovered from.
@@ -73,7 +73,7 @@ pub(crate) async fn load(backend: &Backend, partition: Partition) -> Result<Reco
                     %partition, seq = %loaded.mark.seq, reason,
                     "checkpoint not used; replaying the log from its start"
                 );
-                StoredCheckpoint::Useless(loaded.mark)
+                StoredCheckpoint::Invalid(loaded.mark)
             }
         },
     };
@@ -87,7 +87,7 @@ async fn restore(
     backend: &Backend,
     partition: Partition,
     incarnation: &Incarnation,
-    loaded: &Loaded,
+    loaded: &LoadedCheckpoint,
 ) -> Result<Result<Recovered, String>, Error> {
     let mark = &loaded.mark;
     if mark.incarnation != *incarnation {

@@ -1,7 +1,7 @@
 //! Refusals of requests and submits: a code, a message, and all problems.
 
 use longshore_machine::NoValue;
-use longshore_ports::{ADMISSION_LIMIT_PERCENT, ErrorCause};
+use longshore_ports::ErrorCause;
 use longshore_proto::{Digest, Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
 use serde_json::{Value, json};
 
@@ -222,11 +222,11 @@ impl Refusal {
             Self::Quota { .. } => "quota",
             Self::Poison { .. } => "poison",
             Self::UnknownRun(_) => "unknown_run",
-            Self::NotStored { cause: Some(cause), .. } if cause.cause == Cause::Full => "full",
+            Self::NotStored { cause: Some(cause), .. } if cause.cause == ErrorCause::Full => "full",
             Self::NotStored { cause: Some(error), .. }
             | Self::Submit(SubmitError::Backend(error))
             | Self::Backend(error)
-                if error.cause == Cause::Denied =>
+                if error.cause == ErrorCause::Denied =>
             {
                 "denied"
             }
@@ -302,7 +302,7 @@ mod tests {
         let full = || longshore_ports::Error::no_room("append", "resource limits exceeded");
         assert_eq!(Refusal::Backend(full()).token(), "full");
         assert_eq!(Refusal::Submit(SubmitError::Backend(full())).token(), "full");
-        let denied = || longshore_ports::Error::permanent("append", "NOPERM").with_cause(Cause::Denied);
+        let denied = || longshore_ports::Error::permanent("append", "NOPERM").with_cause(ErrorCause::Denied);
         assert_eq!(Refusal::Backend(denied()).token(), "denied");
         let run = RunId::new(Partition(0), longshore_proto::Timestamp::from_millis(1), 1);
         assert_eq!(Refusal::NotStored { run, cause: Some(denied()) }.token(), "denied");

@@ -1,10 +1,10 @@
-//! Registered workflows: versions, texts and plans.
+//! WorkflowVersion workflows: versions, texts and plans.
 //!
 //! Clients read and change the registry through requests; they access neither its store nor blobs.
 
 use std::sync::Arc;
 
-use longshore_ports::{Blobs, Registered, Workflows, clock};
+use longshore_ports::{Blobs, WorkflowVersion, Workflows, clock};
 use longshore_proto::{Digest, Namespace, WorkflowName};
 use longshore_workflow::Plan;
 use serde::Serialize;
@@ -21,9 +21,9 @@ const MOST_VERSIONS: usize = 1_000;
 pub(crate) struct RegisteredWorkflow {
     /// The version that `text` belongs to.
     #[serde(flatten)]
-    version: Registered,
+    version: WorkflowVersion,
     /// All versions of the workflow, the current one first.
-    versions: Vec<Registered>,
+    versions: Vec<WorkflowVersion>,
     /// The text.
     text: String,
 }
@@ -61,15 +61,15 @@ impl WorkflowRegistry {
     }
 
     /// Registers a workflow and makes it the current version.
-    pub(crate) async fn push(&self, namespace: &Namespace, text: &str) -> Result<Registered, Refusal> {
+    pub(crate) async fn push(&self, namespace: &Namespace, text: &str) -> Result<WorkflowVersion, Refusal> {
         let plan = self.intake.register_in(namespace, text).await?;
-        let registered = Registered { name: plan.name.clone(), digest: plan.digest, at: clock::now() };
+        let registered = WorkflowVersion { name: plan.name.clone(), digest: plan.digest, at: clock::now() };
         self.workflows.register(namespace, &registered).await?;
         Ok(registered)
     }
 
     /// Returns the current version of every workflow.
-    pub(crate) async fn list(&self, namespace: &Namespace) -> Result<Vec<Registered>, Refusal> {
+    pub(crate) async fn list(&self, namespace: &Namespace) -> Result<Vec<WorkflowVersion>, Refusal> {
         Ok(self.workflows.list(namespace).await?)
     }
 
@@ -108,7 +108,7 @@ impl WorkflowRegistry {
 
 /// Returns the registered version whose digest begins with `version`; the current one for `None`.
 fn choose(
-    versions: &[Registered],
+    versions: &[WorkflowVersion],
     namespace: &Namespace,
     workflow: &WorkflowName,
     version: Option<&str>,
@@ -145,7 +145,7 @@ mod tests {
     fn a_version_is_chosen_by_the_beginning_of_its_digest() {
         let namespace: Namespace = "default".parse().expect("a namespace");
         let name: WorkflowName = "demo".parse().expect("a name");
-        let registered = |text: &[u8]| Registered {
+        let registered = |text: &[u8]| WorkflowVersion {
             name: name.clone(),
             digest: Digest::of(text),
             at: Timestamp::default(),

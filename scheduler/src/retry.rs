@@ -20,14 +20,14 @@ where
     loop {
         match send().await {
             Ok(answer) => {
-                if has_failed && let Some(lasted) = outage::ended(action) {
+                if has_failed && let Some(lasted) = outage::record_success(action) {
                     info!(?lasted, "works again: {action}");
                 }
                 return Ok(answer);
             }
             Err(error) if error.retryable => {
                 has_failed = true;
-                if outage::failed(action) {
+                if outage::record_failure(action) {
                     warn!(%error, "cannot {action}; trying again until it works");
                 }
                 sleep(pause).await;

@@ -20,7 +20,7 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 /// Key of a version of a workflow of a namespace.
 type VersionKey = (Namespace, WorkflowName, Digest);
 
-/// Registered versions, and when each was seen.
+/// WorkflowVersion versions, and when each was seen.
 #[derive(Default)]
 pub(crate) struct SeenVersions {
     versions: Mutex<BTreeMap<VersionKey, Instant>>,

@@ -27,7 +27,6 @@ use crate::refusal::Refusal;
 use crate::registry::WorkflowRegistry;
 use crate::submit_request::SubmitRequest;
 use live_runs::LiveRunLimit;
-pub use log_room::ADMISSION_LIMIT_PERCENT;
 pub(crate) use log_room::LogRoom;
 
 /// Longest id that a client chooses, in characters: a UUID with a prefix fits, and log lines stay short.

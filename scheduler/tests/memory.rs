@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_machine::Retention;
 use longshore_ports::{
-    Backend, CheckpointDelta, Checkpoints, CommitResult, Error, RunPage, RunQuery, RunRow, StoredCheckpoint,
+    Backend, CheckpointDelta, Checkpoints, CommitResult, Error, LoadedCheckpoint, RunPage, RunQuery, RunRow,
 };
 use longshore_proto::{CheckpointMark, Event, Namespace, Partition, RunId, Timestamp};
 use longshore_scheduler::{Driver, Intake, LeadershipEnd, SubmitRequest};
@@ -47,7 +47,7 @@ struct CountingStore {
 
 #[async_trait]
 impl Checkpoints for CountingStore {
-    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+    async fn load(&self, partition: Partition) -> Result<Option<LoadedCheckpoint>, Error> {
         self.store.load(partition).await
     }
 

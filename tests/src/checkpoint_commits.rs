@@ -46,8 +46,8 @@ pub fn mark(seq: u64) -> CheckpointMark {
 }
 
 /// Returns a commit that replaces the stored checkpoint.
-pub fn full(to: u64, changed: Vec<RunRow>) -> Delta {
-    Delta {
+pub fn full(to: u64, changed: Vec<RunRow>) -> CheckpointDelta {
+    CheckpointDelta {
         base: None,
         invalid: None,
         mark: mark(to),
@@ -58,12 +58,12 @@ pub fn full(to: u64, changed: Vec<RunRow>) -> Delta {
 }
 
 /// Returns a commit onto the stored checkpoint at `base`.
-pub fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
-    Delta { base: Some(mark(base)), ..full(to, changed) }
+pub fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> CheckpointDelta {
+    CheckpointDelta { base: Some(mark(base)), ..full(to, changed) }
 }
 
 /// Returns a commit so large that the store takes it in three pieces. It replaces the stored checkpoint.
-pub fn numbered(seq: u64) -> Delta {
+pub fn numbered(seq: u64) -> CheckpointDelta {
     let state = seq.to_string().into_bytes();
     full(seq, (0..3_000).map(|n| row(n, RunStatus::Running, state.clone())).collect())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use longshore_ports::{
-    CheckpointDelta, Checkpoints, CommitResult, Error, RunQuery, RunRow, StoredCheckpoint,
+    CheckpointDelta, Checkpoints, CommitResult, Error, LoadedCheckpoint, RunQuery, RunRow,
 };
 use longshore_proto::RunStatus;
 use longshore_redis::{Redis, RedisConfig};
@@ -31,7 +31,7 @@ async fn accept(checkpoints: &dyn Checkpoints, delta: CheckpointDelta) {
     assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), CommitResult::Accepted);
 }
 
-async fn load(checkpoints: &dyn Checkpoints) -> Option<StoredCheckpoint> {
+async fn load(checkpoints: &dyn Checkpoints) -> Option<LoadedCheckpoint> {
     checkpoints.load(LOG).await.expect("answers")
 }
 

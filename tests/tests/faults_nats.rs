@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use longshore_nats::{BatchSetting, Nats, NatsConfig};
-use longshore_ports::{Delivery, Entry, JobQueue, LogReader, RunLog};
+use longshore_ports::{Delivery, JobQueue, LogEntry, LogReader, RunLog};
 use longshore_proto::{
     Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RepeatSafety, RetryPolicy, RunId,
     Seq, ServerName, Signal, Timestamp, WireError, subject,
@@ -115,7 +115,7 @@ async fn next(reader: &mut dyn LogReader) -> LogEntry {
 }
 
 /// Returns the only event of an entry.
-fn only(mut entry: Entry) -> Result<Event, WireError> {
+fn only(mut entry: LogEntry) -> Result<Event, WireError> {
     assert_eq!(entry.events.len(), 1, "{entry:?}");
     entry.events.remove(0)
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, Error, RunQuery, StoredCheckpoint, clock};
+use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, Error, LoadedCheckpoint, RunQuery, clock};
 use longshore_proto::{ClaimKey, ClaimResult, NodeId, RunStatus, Timestamp};
 use longshore_redis::{ConnectError, Persistence, Redis, RedisConfig};
 use longshore_tests::checkpoint_commits::{LOG, delta, full, mark, row, rows, run};
@@ -37,7 +37,7 @@ async fn accept(checkpoints: &dyn Checkpoints, delta: CheckpointDelta) {
     assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), CommitResult::Accepted);
 }
 
-async fn load(checkpoints: &dyn Checkpoints) -> Option<StoredCheckpoint> {
+async fn load(checkpoints: &dyn Checkpoints) -> Option<LoadedCheckpoint> {
     checkpoints.load(LOG).await.expect("answers")
 }
 
@@ -150,17 +150,17 @@ async fn emptied_server_has_no_checkpoint_and_no_claims() {
     let redis = connect(&server).await;
     let (checkpoints, claims) = (redis.checkpoints(), redis.claims());
     accept(&*checkpoints, full(1, rows(1..10))).await;
-    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
-    let born = claims.born().await.expect("answers");
+    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), ClaimResult::Won);
+    let born = claims.complete_since().await.expect("answers");
     until("the clock has moved", || clock::now() > born).await;
     server.flushall();
     assert_eq!(load(&*checkpoints).await, None);
     assert!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.is_empty());
     let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3)).into()).await.expect("answers");
-    assert_eq!(committed, Committed::Refused { stored: None });
+    assert_eq!(committed, CommitResult::Refused { stored: None });
     assert!(!claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"), "no node holds it");
-    assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), Claimed::Won);
-    assert!(claims.born().await.expect("answers") > born, "earlier claims are unknown");
+    assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), ClaimResult::Won);
+    assert!(claims.complete_since().await.expect("answers") > born, "earlier claims are unknown");
     accept(&*checkpoints, full(2, rows(1..10))).await;
     assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.len(), 9);
 }

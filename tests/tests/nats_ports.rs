@@ -10,7 +10,7 @@ use async_nats::{HeaderMap, RequestErrorKind, jetstream};
 use async_trait::async_trait;
 use futures::StreamExt;
 use longshore_nats::{self as nats, BatchSetting, Nats, NatsConfig};
-use longshore_ports::{DeadLetter, Incoming, Registered};
+use longshore_ports::{DeadLetter, Incoming, WorkflowVersion};
 use longshore_proto::{Digest, Event, Namespace, Partition, RunId, Signal, Timestamp, WorkflowName};
 use longshore_scheduler::{Api, ApiRequest, ErrorResponse, Verb};
 use longshore_tests::nats_server::{NatsServer, NatsSetup};

@@ -203,7 +203,7 @@ impl Worker {
         match retry("pulling jobs", pull).await {
             Ok(deliveries) => deliveries,
             Err(error) => {
-                if outage::failed("cannot pull jobs") {
+                if outage::record_failure("cannot pull jobs") {
                     error!(%error, %server, "cannot pull jobs; trying again in {PULL_REFUSED_PAUSE:?}");
                 }
                 sleep(PULL_REFUSED_PAUSE).await;

@@ -52,12 +52,12 @@ impl WorkerPresence {
 
     async fn renew(&self) {
         let entry = WorkerEntry { problems: (self.problems)(), ..self.entry.clone() };
-        match timeout(RENEWAL, self.catalog.present(&entry, LIFETIME)).await {
+        match timeout(RENEWAL, self.catalog.announce(&entry, LIFETIME)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) if outage::failed(LISTING_FAILED) => {
+            Ok(Err(error)) if outage::record_failure(LISTING_FAILED) => {
                 warn!(%error, "cannot list this worker in the catalogue; trying again");
             }
-            Err(_) if outage::failed(LISTING_FAILED) => {
+            Err(_) if outage::record_failure(LISTING_FAILED) => {
                 warn!("the catalogue does not answer, and may not list this worker; trying again");
             }
             Ok(Err(_)) | Err(_) => {}

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use longshore_ports::{
-    Checkpoints, Committed, Delta, Error, Loaded, PageBuilder, RunCursor, RunPage, RunQuery, RunRow,
+    CheckpointDelta, Checkpoints, CommitResult, Error, LoadedCheckpoint, RunCursor, RunPage, RunPageBuilder,
+    RunQuery, RunRow,
 };
 use longshore_proto::{
     CheckpointMark, IdError, Namespace, Partition, RunId, Timestamp, WireError, decode, encode,
@@ -33,7 +34,7 @@ impl CheckpointTable {
 
 #[async_trait]
 impl Checkpoints for CheckpointTable {
-    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+    async fn load(&self, partition: Partition) -> Result<Option<LoadedCheckpoint>, Error> {
         let loaded = self.store.read(move |connection| load(connection, partition)).await;
         loaded.map_err(|failure| failure.when(format!("load the checkpoint of partition {partition}")))
     }
@@ -70,14 +71,14 @@ impl Checkpoints for CheckpointTable {
     }
 }
 
-fn load(connection: &Connection, partition: Partition) -> Result<Option<Loaded>, StoreError> {
+fn load(connection: &Connection, partition: Partition) -> Result<Option<LoadedCheckpoint>, StoreError> {
     // All queries have to see the same commit.
     let snapshot = connection.unchecked_transaction()?;
     let Some(mark) = stored_mark(&snapshot, partition)? else { return Ok(None) };
     let mut query = snapshot.prepare_cached("SELECT state FROM checkpoints WHERE partition = ?1")?;
     let state = query.query_row([partition.0], |row| row.get(0))?;
     let (live, finished) = (live(&snapshot, partition)?, finished(&snapshot, partition)?);
-    Ok(Some(StoredCheckpoint { mark, partition: state, live, finished }))
+    Ok(Some(LoadedCheckpoint { mark, partition: state, live, finished }))
 }
 
 fn count_live(connection: &Connection, namespace: &str) -> rusqlite::Result<u64> {
@@ -114,20 +115,20 @@ fn commit(
     let stored = stored_mark(connection, partition)?;
     match &delta.base {
         None if stored.as_ref().is_some_and(|stored| !is_replaceable(stored, delta)) => {
-            return Ok(Committed::Refused { stored });
+            return Ok(CommitResult::Refused { stored });
         }
         None => {
             // The finished runs of a checkpoint that contradicts the log never existed.
-            let is_useless = stored.is_some() && stored == delta.useless;
+            let is_invalid = stored.is_some() && stored == delta.invalid;
             let clear = "DELETE FROM runs WHERE (live OR ?2) AND partition = ?1";
-            connection.prepare_cached(clear)?.execute(params![partition.0, is_useless])?;
+            connection.prepare_cached(clear)?.execute(params![partition.0, is_invalid])?;
         }
         // The leader checks that the checkpoint still exists.
-        base if *base == stored && is_empty(delta) => return Ok(Committed::Accepted),
+        base if *base == stored && is_empty(delta) => return Ok(CommitResult::Accepted),
         base if *base == stored => {}
         // The same commit is repeated, after its answer was lost.
-        _ if stored.as_ref() == Some(&delta.mark) => return Ok(Committed::Accepted),
-        _ => return Ok(Committed::Refused { stored }),
+        _ if stored.as_ref() == Some(&delta.mark) => return Ok(CommitResult::Accepted),
+        _ => return Ok(CommitResult::Refused { stored }),
     }
     for row in &delta.changed {
         store_row(connection, partition, row)?;
@@ -147,7 +148,7 @@ fn commit(
 }
 
 /// Returns true if a full checkpoint may replace the stored one.
-fn is_replaceable(stored: &CheckpointMark, delta: &Delta) -> bool {
+fn is_replaceable(stored: &CheckpointMark, delta: &CheckpointDelta) -> bool {
     let mark = &delta.mark;
     let is_past =
         (&stored.incarnation, stored.version) == (&mark.incarnation, mark.version) && stored.seq <= mark.seq;
@@ -155,7 +156,7 @@ fn is_replaceable(stored: &CheckpointMark, delta: &Delta) -> bool {
 }
 
 /// Returns true if a delta changes nothing.
-fn is_empty(delta: &Delta) -> bool {
+fn is_empty(delta: &CheckpointDelta) -> bool {
     delta.base.as_ref() == Some(&delta.mark) && delta.changed.is_empty() && delta.expired.is_empty()
 }
 
@@ -216,7 +217,7 @@ fn list(connection: &Connection, query: &RunQuery) -> Result<RunPage, StoreError
     };
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![storable(since), storable(before), run])?;
-    let mut page = PageBuilder::new(query);
+    let mut page = RunPageBuilder::new(query);
     while page.is_open()
         && let Some(row) = rows.next()?
     {
@@ -226,7 +227,7 @@ fn list(connection: &Connection, query: &RunQuery) -> Result<RunPage, StoreError
         };
         let may_match = columns_match(row, query)?;
         let summary = may_match.then(|| Ok::<_, StoreError>(decode(&row.get::<_, Vec<u8>>(5)?)?));
-        page.look_at(cursor, summary.transpose()?);
+        page.visit(cursor, summary.transpose()?);
     }
     Ok(page.build())
 }

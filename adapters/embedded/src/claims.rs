@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{CLAIM_RETENTION, Claims, Error, clock};
-use longshore_proto::{ClaimKey, Claimed, NodeId, Partition, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, Partition, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::store::DataFile;
@@ -29,7 +29,7 @@ impl ClaimTable {
 
 #[async_trait]
 impl Claims for ClaimTable {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         let row = ClaimRow::new(key, holder);
         let claim = move |connection: &_| claim(connection, &row, clock::now(), lease);
         let claimed = self.store.write(CLAIM_BYTES, claim).await;
@@ -140,18 +140,18 @@ fn claim(
     row: &ClaimRow,
     now: Timestamp,
     lease: Duration,
-) -> rusqlite::Result<Claimed> {
+) -> rusqlite::Result<ClaimResult> {
     let (claimed, is_doubtful) = match stored(connection, row)? {
-        None => (Claimed::Won, false),
-        Some(claim) if claim.is_done => return Ok(Claimed::Done),
+        None => (ClaimResult::Won, false),
+        Some(claim) if claim.is_done => return Ok(ClaimResult::Done),
         // The request is repeated: the first answer was lost.
         Some(claim) if claim.is_held_by_caller && claim.is_doubtful => {
-            (Claimed::Lapsed { holder: None }, true)
+            (ClaimResult::Lapsed { holder: None }, true)
         }
-        Some(claim) if claim.is_held_by_caller => (Claimed::Won, false),
-        Some(claim) if now < claim.lease_until => return Ok(Claimed::Busy { until: claim.lease_until }),
+        Some(claim) if claim.is_held_by_caller => (ClaimResult::Won, false),
+        Some(claim) if now < claim.lease_until => return Ok(ClaimResult::Busy { until: claim.lease_until }),
         // A holder that released the claim left an empty name.
-        Some(claim) => (Claimed::Lapsed { holder: claim.holder.parse().ok() }, true),
+        Some(claim) => (ClaimResult::Lapsed { holder: claim.holder.parse().ok() }, true),
     };
     let sql = "INSERT INTO claims (run, step, holder, lease_until, doubtful) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (run, step) DO UPDATE SET holder = ?3, lease_until = ?4, doubtful = ?5";
@@ -280,9 +280,9 @@ mod tests {
         claimed(&connection, "a", 1_000);
         done(&connection, &key("a"), at(1_050)).expect("done");
         settle_all(&connection, at(1_050 + day)).expect("settles");
-        assert_eq!(claimed(&connection, "b", 1_050 + day), Claimed::Done);
+        assert_eq!(claimed(&connection, "b", 1_050 + day), ClaimResult::Done);
         settle_all(&connection, at(1_051 + day)).expect("settles");
-        assert_eq!(claimed(&connection, "b", 1_051 + day), Claimed::Won);
+        assert_eq!(claimed(&connection, "b", 1_051 + day), ClaimResult::Won);
     }
 
     #[test]

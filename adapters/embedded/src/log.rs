@@ -150,7 +150,7 @@ struct PartitionReader {
 
 #[async_trait]
 impl LogReader for PartitionReader {
-    async fn next(&mut self, max: usize) -> Result<Vec<Entry>, Error> {
+    async fn next(&mut self, max: usize) -> Result<Vec<LogEntry>, Error> {
         let stored = self.load(max.clamp(1, CHUNK_ENTRIES)).await;
         let doing = || format!("read the log of partition {} from {}", self.partition, self.next);
         let stored = stored.map_err(|failure| failure.when(doing()))?;
@@ -205,6 +205,6 @@ impl PartitionReader {
     }
 }
 
-fn entry(stored: StoredEntry) -> Entry {
-    Entry { seq: stored.seq, at: stored.at, events: vec![decode(&stored.body)], body: stored.body }
+fn entry(stored: StoredEntry) -> LogEntry {
+    LogEntry { seq: stored.seq, at: stored.at, events: vec![decode(&stored.body)], body: stored.body }
 }

@@ -51,7 +51,7 @@ impl SharedQueue {
 
     async fn take(&self, server: &ServerName, max: usize) -> Vec<TakenJob> {
         loop {
-            // Registered before the check, so that a job that is published in between is noticed.
+            // WorkflowVersion before the check, so that a job that is published in between is noticed.
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let due = {
@@ -140,7 +140,7 @@ struct QueueReceipt {
 
 #[async_trait]
 impl Receipt for QueueReceipt {
-    fn patience(&self) -> Duration {
+    fn ack_wait(&self) -> Duration {
         PATIENCE
     }
 

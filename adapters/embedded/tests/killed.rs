@@ -152,8 +152,8 @@ async fn compare(dir: &Path, acknowledged: &[String]) {
                 assert_eq!(backend.blobs.get(digest).await.expect("gets").expect("a blob"), text.as_bytes());
             }
             // Its `done` may be stored too, though it was not printed; or this test claimed it in an earlier round.
-            ["claim", step] => assert_ne!(claim(&backend, step).await, Claimed::Won, "{step}"),
-            ["done", step] => assert_eq!(claim(&backend, step).await, Claimed::Done, "{step}"),
+            ["claim", step] => assert_ne!(claim(&backend, step).await, ClaimResult::Won, "{step}"),
+            ["done", step] => assert_eq!(claim(&backend, step).await, ClaimResult::Done, "{step}"),
             _ => unreachable!("{line}"),
         }
     }

@@ -63,13 +63,13 @@ pub(super) fn failed(doing: impl Into<String>, error: impl StdError + Send + Syn
     }
 }
 
-fn cause(error: &jetstream::Error) -> Option<Cause> {
+fn cause(error: &jetstream::Error) -> Option<ErrorCause> {
     match error.error_code() {
-        code if NO_ROOM.contains(&code) => Some(Cause::Full),
-        ErrorCode::STREAM_NOT_FOUND => Some(Cause::Missing),
+        code if NO_ROOM.contains(&code) => Some(ErrorCause::Full),
+        ErrorCode::STREAM_NOT_FOUND => Some(ErrorCause::Missing),
         // The account of another kind of user, such as that of a namespace.
         ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
-            Some(Cause::Denied)
+            Some(ErrorCause::Denied)
         }
         _ => None,
     }
@@ -116,11 +116,11 @@ mod tests {
 
     #[test]
     fn lack_of_room_is_distinguished_from_other_transient_errors() {
-        assert_eq!(refused(503, 10077).cause, Cause::Full);
-        assert_eq!(refused(400, 10002).cause, Cause::Full);
-        assert_eq!(refused(503, 10008).cause, Cause::Unavailable);
-        assert_eq!(refused(404, 10059).cause, Cause::Missing);
-        assert_eq!(refused(503, 10039).cause, Cause::Denied);
+        assert_eq!(refused(503, 10077).cause, ErrorCause::Full);
+        assert_eq!(refused(400, 10002).cause, ErrorCause::Full);
+        assert_eq!(refused(503, 10008).cause, ErrorCause::Unavailable);
+        assert_eq!(refused(404, 10059).cause, ErrorCause::Missing);
+        assert_eq!(refused(503, 10039).cause, ErrorCause::Denied);
     }
 
     #[test]

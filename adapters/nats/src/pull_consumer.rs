@@ -99,7 +99,7 @@ impl PullConsumer {
         let deadline = Instant::now() + if wait.is_zero() { NO_WAIT_LIMIT } else { wait };
         let mut requested = None;
         loop {
-            // Registered before the check, so that a message that arrives in between is noticed.
+            // WorkflowVersion before the check, so that a message that arrives in between is noticed.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             if self.has_enough(max, wait, requested) || Instant::now() >= deadline {

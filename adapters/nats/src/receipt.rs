@@ -63,8 +63,8 @@ impl DeliveryReply {
 }
 
 #[async_trait]
-impl Reminder for DeliveryReply {
-    async fn remind(&self) {
+impl AckWaitExtender for DeliveryReply {
+    async fn extend_ack_wait(&self) {
         // A lost reminder means one more delivery.
         self.send(AckKind::Progress).await.unwrap_or_default();
     }
@@ -104,11 +104,11 @@ impl NatsReceipt {
 
 #[async_trait]
 impl Receipt for NatsReceipt {
-    fn patience(&self) -> Duration {
+    fn ack_wait(&self) -> Duration {
         ACK_WAIT
     }
 
-    async fn progress(&self) -> Result<(), Error> {
+    async fn extend_ack_wait(&self) -> Result<(), Error> {
         self.reply.send(AckKind::Progress).await
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use longshore_ports::{Error, Registered, Workflows};
+use longshore_ports::{Error, WorkflowVersion, Workflows};
 use longshore_proto::subject::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
 use longshore_proto::{Namespace, WorkflowName, decode, encode};
 use tokio::time::{Instant, sleep};
@@ -53,7 +53,7 @@ pub(super) struct WorkflowRegistry {
 /// The result of a query.
 #[derive(Clone)]
 struct CachedVersions {
-    versions: Vec<Registered>,
+    versions: Vec<WorkflowVersion>,
     stream: StreamVersion,
     /// Time of the read.
     read_at: Instant,
@@ -77,7 +77,7 @@ impl WorkflowRegistry {
     }
 
     /// Returns the versions whose keys match, in the order of their last registration.
-    async fn registered(&self, keys: &str) -> Result<Vec<Registered>, Error> {
+    async fn registered(&self, keys: &str) -> Result<Vec<WorkflowVersion>, Error> {
         // Not at the start: a worker never reads the registry, and has no permission to subscribe.
         self.subscribing.call_once(|| {
             self.connection.spawn(count_changes(self.connection.clone(), Arc::clone(&self.changes)));
@@ -126,7 +126,7 @@ impl WorkflowRegistry {
     }
 
     /// Reads the versions whose keys match from the stream.
-    async fn read(&self, keys: &str) -> Result<Vec<Registered>, Error> {
+    async fn read(&self, keys: &str) -> Result<Vec<WorkflowVersion>, Error> {
         let filter = format!("{WORKFLOWS_PREFIX}.{keys}");
         let found = scan(&self.connection, WORKFLOWS_STREAM, &filter, 1).await?;
         // A deleted key has an empty value.
@@ -165,7 +165,7 @@ async fn count_changes(connection: Connection, changes: Arc<AtomicU64>) {
 
 #[async_trait]
 impl Workflows for WorkflowRegistry {
-    async fn register(&self, namespace: &Namespace, workflow: &Registered) -> Result<(), Error> {
+    async fn register(&self, namespace: &Namespace, workflow: &WorkflowVersion) -> Result<(), Error> {
         let doing = format!("register workflow {}", workflow.name);
         let key = format!("{namespace}.{}.{}", workflow.name, workflow.digest);
         let body = encode(workflow).map_err(|error| Error::permanent(doing.as_str(), error))?;
@@ -191,13 +191,17 @@ impl Workflows for WorkflowRegistry {
         Ok(versions.len())
     }
 
-    async fn versions(&self, namespace: &Namespace, name: &WorkflowName) -> Result<Vec<Registered>, Error> {
+    async fn versions(
+        &self,
+        namespace: &Namespace,
+        name: &WorkflowName,
+    ) -> Result<Vec<WorkflowVersion>, Error> {
         let mut versions = self.registered(&format!("{namespace}.{name}.*")).await?;
         versions.reverse();
         Ok(versions)
     }
 
-    async fn list(&self, namespace: &Namespace) -> Result<Vec<Registered>, Error> {
+    async fn list(&self, namespace: &Namespace) -> Result<Vec<WorkflowVersion>, Error> {
         let all = self.registered(&format!("{namespace}.*.*")).await?;
         // Later versions replace earlier ones.
         let current: BTreeMap<_, _> =

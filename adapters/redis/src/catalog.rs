@@ -23,7 +23,7 @@ impl WorkerCatalog {
 
 #[async_trait]
 impl Catalog for WorkerCatalog {
-    async fn present(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error> {
+    async fn announce(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error> {
         let body = encode(entry).map_err(|error| Error::permanent("present a worker", error))?;
         self.workers.present(&entry.worker, &body, lifetime).await.map(|_| ())
     }

@@ -4,12 +4,12 @@ use longshore_ports::ErrorCause;
 use redis::RedisError;
 
 /// Returns the cause that an error of the server names.
-pub(super) fn cause(error: &RedisError) -> Option<Cause> {
+pub(super) fn cause(error: &RedisError) -> Option<ErrorCause> {
     match error.code()? {
         // Full memory, and a full disk.
-        "OOM" | "MISCONF" => Some(Cause::Full),
-        "NOPERM" | "NOAUTH" | "WRONGPASS" => Some(Cause::Denied),
-        "ERR" if error.detail().is_some_and(is_denied_in_script) => Some(Cause::Denied),
+        "OOM" | "MISCONF" => Some(ErrorCause::Full),
+        "NOPERM" | "NOAUTH" | "WRONGPASS" => Some(ErrorCause::Denied),
+        "ERR" if error.detail().is_some_and(is_denied_in_script) => Some(ErrorCause::Denied),
         _ => None,
     }
 }
@@ -26,17 +26,20 @@ fn is_denied_in_script(detail: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn cause_of(answer: &str) -> Option<Cause> {
+    fn cause_of(answer: &str) -> Option<ErrorCause> {
         let value = redis::parse_redis_value(format!("{answer}\r\n").as_bytes()).expect("an answer");
         cause(&value.extract_error().expect_err("an error"))
     }
 
     #[test]
     fn error_of_the_server_names_the_cause() {
-        assert_eq!(cause_of("-OOM command not allowed when used memory > 'maxmemory'."), Some(Cause::Full));
+        assert_eq!(
+            cause_of("-OOM command not allowed when used memory > 'maxmemory'."),
+            Some(ErrorCause::Full)
+        );
         assert_eq!(
             cause_of("-NOPERM this user has no permissions to run the 'set' command"),
-            Some(Cause::Denied)
+            Some(ErrorCause::Denied)
         );
         for denial in [
             "can't run this command or subcommand script: 1b04, on @user_script:1.",
@@ -44,11 +47,11 @@ mod tests {
         ] {
             assert_eq!(
                 cause_of(&format!("-ERR The user executing the script {denial}")),
-                Some(Cause::Denied)
+                Some(ErrorCause::Denied)
             );
         }
         let later = "-NOPERM ACL failure in script: User w has no permissions to run the 'type' command";
-        assert_eq!(cause_of(later), Some(Cause::Denied));
+        assert_eq!(cause_of(later), Some(ErrorCause::Denied));
         assert_eq!(cause_of("-ERR unknown command"), None);
         assert_eq!(cause_of("-LOADING Redis is loading the dataset in memory"), None);
     }

@@ -25,7 +25,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Checkpoints, Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
+use longshore_ports::{
+    CheckpointDelta, Checkpoints, CommitResult, Error, LoadedCheckpoint, RunPage, RunQuery, RunRow,
+};
 use longshore_proto::{CheckpointMark, Namespace, Partition, RunId, WireError, decode, encode};
 use redis::{RedisError, ScriptInvocation, cmd, pipe};
 use tracing::{debug, warn};
@@ -86,7 +88,7 @@ impl CheckpointStore {
         store: &PartitionStore,
         header: &DeltaHeader<'_>,
         chunks: &[RunChunk<'_>],
-    ) -> Result<Committed, Error> {
+    ) -> Result<CommitResult, Error> {
         if header.base.is_some() && chunks.len() <= 1 {
             let mut call = header.with_arguments(store.script(&COMMIT));
             for chunk in chunks {
@@ -101,9 +103,9 @@ impl CheckpointStore {
         let items: usize = chunks.iter().map(|chunk| chunk.items.len() + 1).sum();
         let stage = self.stage(store, chunks).await?;
         let mut call = header.with_arguments(store.script(&REPLACE));
-        call.key(stage).arg(items).arg(header.useless.as_deref().unwrap_or_default());
+        call.key(stage).arg(items).arg(header.invalid.as_deref().unwrap_or_default());
         let committed = commit_decision(store, &call).await?;
-        if committed == Committed::Accepted
+        if committed == CommitResult::Accepted
             && let Err(error) = store.settle().await
         {
             debug!(partition = %store.partition, %error, "the commit is accepted; the next process stores its remaining rows");
@@ -114,11 +116,11 @@ impl CheckpointStore {
 
 #[async_trait]
 impl Checkpoints for CheckpointStore {
-    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+    async fn load(&self, partition: Partition) -> Result<Option<LoadedCheckpoint>, Error> {
         load::load(&self.partition(partition), partition).await
     }
 
-    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error> {
         let store = self.partition(partition);
         let cannot_encode = |error| Error::permanent(store.doing("write"), error);
         let header = DeltaHeader::of(&delta).map_err(cannot_encode)?;
@@ -131,9 +133,9 @@ impl Checkpoints for CheckpointStore {
                 store.expire(base, expired).await?;
                 self.put(&store, &header, &chunks).await
             }
-            // A useless checkpoint makes room for the one that replaces it.
+            // A invalid checkpoint makes room for the one that replaces it.
             (Err(error), None) if is_full(&error) => {
-                store.discard(header.useless.as_deref().unwrap_or_default()).await?;
+                store.discard(header.invalid.as_deref().unwrap_or_default()).await?;
                 self.put(&store, &header, &chunks).await
             }
             (result, _) => result,
@@ -167,7 +169,7 @@ impl Checkpoints for CheckpointStore {
         list::list(&self.connection, &query).await
     }
 
-    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
+    async fn count_live(&self, namespace: &Namespace) -> Result<u64, Error> {
         list::live(&self.connection, namespace).await
     }
 }
@@ -179,17 +181,17 @@ struct DeltaHeader<'a> {
     seq: u64,
     /// Incarnation of the log and format of the state.
     life: String,
-    useless: Option<Vec<u8>>,
+    invalid: Option<Vec<u8>>,
     partition: &'a [u8],
 }
 
 impl<'a> DeltaHeader<'a> {
-    fn of(delta: &'a Delta) -> Result<Self, WireError> {
+    fn of(delta: &'a CheckpointDelta) -> Result<Self, WireError> {
         let base = delta.base.as_ref().map(encode).transpose()?;
-        let useless = delta.invalid.as_ref().map(encode).transpose()?;
+        let invalid = delta.invalid.as_ref().map(encode).transpose()?;
         let (mark, seq) = (encode(&delta.mark)?, delta.mark.seq.0);
         let life = format!("{}/{}", delta.mark.incarnation, delta.mark.version);
-        Ok(Self { base, mark, seq, life, useless, partition: &delta.partition })
+        Ok(Self { base, mark, seq, life, invalid, partition: &delta.partition })
     }
 
     /// Adds the arguments that every commit has.
@@ -207,7 +209,7 @@ fn is_full(error: &Error) -> bool {
 }
 
 /// Runs a commit script until it accepts or refuses. Settles earlier commits first.
-async fn commit_decision(store: &PartitionStore, call: &ScriptInvocation<'_>) -> Result<Committed, Error> {
+async fn commit_decision(store: &PartitionStore, call: &ScriptInvocation<'_>) -> Result<CommitResult, Error> {
     for _ in 0..COMMIT_ATTEMPTS {
         let (decision, stored, damage): (String, Vec<u8>, String) = store.run(call, "commit").await?;
         if !damage.is_empty() {
@@ -217,10 +219,10 @@ async fn commit_decision(store: &PartitionStore, call: &ScriptInvocation<'_>) ->
             );
         }
         match decision.as_str() {
-            "accepted" => return Ok(Committed::Accepted),
+            "accepted" => return Ok(CommitResult::Accepted),
             // A mark that cannot be decoded counts as missing. A lost checkpoint costs a replay of the log, and nothing
             // else.
-            "refused" => return Ok(Committed::Refused { stored: decode::<CheckpointMark>(&stored).ok() }),
+            "refused" => return Ok(CommitResult::Refused { stored: decode::<CheckpointMark>(&stored).ok() }),
             "unsettled" => store.settle().await?,
             _ => return Err(Error::transient(store.doing("commit"), "the staged chunks are gone")),
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{CLAIM_RETENTION, Claims, Error};
-use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, Timestamp};
 use redis::Script;
 
 use super::connection::{RedisConnection, allow_oom_script, millis};
@@ -77,19 +77,19 @@ impl ClaimStore {
 
 #[async_trait]
 impl Claims for ClaimStore {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         let ClaimAnswer { result, lease_until, lost_holder } = self.run("claim", key, holder, lease).await?;
         match result.as_str() {
-            "won" => Ok(Claimed::Won),
+            "won" => Ok(ClaimResult::Won),
             // The name is empty if an older version, which did not store it, took the claim over.
-            "lapsed" => Ok(Claimed::Lapsed { holder: lost_holder.parse().ok() }),
-            "busy" => Ok(Claimed::Busy { until: Timestamp::from_millis(lease_until) }),
-            "done" => Ok(Claimed::Done),
+            "lapsed" => Ok(ClaimResult::Lapsed { holder: lost_holder.parse().ok() }),
+            "busy" => Ok(ClaimResult::Busy { until: Timestamp::from_millis(lease_until) }),
+            "done" => Ok(ClaimResult::Done),
             _ => Err(Error::permanent(format!("claim {key}"), format!("unknown answer `{result}`"))),
         }
     }
 
-    async fn born(&self) -> Result<Timestamp, Error> {
+    async fn complete_since(&self) -> Result<Timestamp, Error> {
         let mut script = SCRIPT.key(self.first_claim_key());
         script.key(self.first_claim_key()).arg("born");
         let (_, born, _): (String, u64, String) =

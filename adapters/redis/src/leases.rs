@@ -72,7 +72,7 @@ impl Lease for PartitionLeases {
         self.run("release", partition, holder, Duration::ZERO).await.map(|_| ())
     }
 
-    async fn attend(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
+    async fn announce_scheduler(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
         let present = self.schedulers.present(node, b"", ttl).await?;
         let mut nodes = Vec::with_capacity(present.len());
         for (name, _) in present {
@@ -85,7 +85,7 @@ impl Lease for PartitionLeases {
         Ok(nodes)
     }
 
-    async fn leave(&self, node: &NodeId) -> Result<(), Error> {
+    async fn withdraw_scheduler(&self, node: &NodeId) -> Result<(), Error> {
         self.schedulers.withdraw(node).await
     }
 }

@@ -57,7 +57,7 @@ impl Redis {
         let redis = Self { connection: connect::connect(config).await? };
         // Stores the time from which claims are known before the first job is queued. Otherwise the first claim stores
         // it.
-        if let Err(error) = redis.claims().born().await {
+        if let Err(error) = redis.claims().complete_since().await {
             debug!(%error, "cannot store the time of the first claim; the first claim stores it");
         }
         Ok(redis)

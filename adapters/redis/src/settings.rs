@@ -1,6 +1,6 @@
 //! The settings of a server on which claims depend, and which can be changed while it runs.
 
-use longshore_ports::{Cause, Error};
+use longshore_ports::{Error, ErrorCause};
 use redis::cmd;
 
 use super::connection::RedisConnection;
@@ -26,7 +26,7 @@ pub(super) async fn read(connection: &RedisConnection) -> Result<RedisSettings, 
     match about {
         Ok(text) => Ok(RedisSettings::of(&ServerInfo::parse(&text))),
         // The process warned about it when it started.
-        Err(error) if error.cause == Cause::Denied => Ok(RedisSettings::default()),
+        Err(error) if error.cause == ErrorCause::Denied => Ok(RedisSettings::default()),
         Err(error) => Err(error),
     }
 }

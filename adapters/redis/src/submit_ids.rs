@@ -26,7 +26,7 @@ impl RecentSubmitIds {
 
 #[async_trait]
 impl SubmitIds for RecentSubmitIds {
-    async fn note(&self, run: RunId, request: &str) -> Result<Option<String>, Error> {
+    async fn record(&self, run: RunId, request: &str) -> Result<Option<String>, Error> {
         let mut set = cmd("SET");
         set.arg(format!("{}:submit:{run}", self.connection.prefix())).arg(request);
         set.arg("NX").arg("GET").arg("PX").arg(millis(LIFETIME));

@@ -159,7 +159,7 @@ impl Client {
     }
 
     /// Requests the current version of every workflow.
-    pub(crate) async fn workflows(&self) -> Result<Vec<Registered>, Failure> {
+    pub(crate) async fn workflows(&self) -> Result<Vec<WorkflowVersion>, Failure> {
         self.ask(Verb::Workflows, &json!({})).await
     }
 

@@ -82,20 +82,23 @@ async fn connected<T>(
 ) -> Result<T, Failure> {
     let server = format!("NATS at {} ({})", config.nats(), config.origin(SettingKey::NatsUrl));
     reporting(&server, connecting).await.map_err(|error| {
-        use nats::ConnectError as Cause;
+        use nats::ConnectError as ErrorCause;
         let (exit, key) = match &error {
-            Cause::Unreachable { .. } | Cause::NoStreams { .. } => (Exit::Unreachable, SettingKey::NatsUrl),
-            Cause::Refused { .. } | Cause::Denied { .. } => (Exit::Denied, SettingKey::NatsUrl),
-            // The server answers, and Longshore cannot rely on its version or its configuration.
-            Cause::Tls { .. } | Cause::TooOld { .. } | Cause::NoJetStream { .. } | Cause::Mismatch { .. } => {
-                (Exit::Denied, SettingKey::NatsUrl)
+            ErrorCause::Unreachable { .. } | ErrorCause::NoStreams { .. } => {
+                (Exit::Unreachable, SettingKey::NatsUrl)
             }
+            ErrorCause::Refused { .. } | ErrorCause::Denied { .. } => (Exit::Denied, SettingKey::NatsUrl),
+            // The server answers, and Longshore cannot rely on its version or its configuration.
+            ErrorCause::Tls { .. }
+            | ErrorCause::TooOld { .. }
+            | ErrorCause::NoJetStream { .. }
+            | ErrorCause::Mismatch { .. } => (Exit::Denied, SettingKey::NatsUrl),
             // A setting of this process is wrong.
-            Cause::Url { .. } => (Exit::Usage, SettingKey::NatsUrl),
-            Cause::Credentials { .. } => (Exit::Usage, SettingKey::NatsCredentials),
-            Cause::File(error) => (Exit::Usage, nats_file_key(error.role)),
-            Cause::Partitions { .. } => (Exit::Usage, SettingKey::Partitions),
-            Cause::Other(_) => (Exit::Error, SettingKey::NatsUrl),
+            ErrorCause::Url { .. } => (Exit::Usage, SettingKey::NatsUrl),
+            ErrorCause::Credentials { .. } => (Exit::Usage, SettingKey::NatsCredentials),
+            ErrorCause::File(error) => (Exit::Usage, nats_file_key(error.role)),
+            ErrorCause::Partitions { .. } => (Exit::Usage, SettingKey::Partitions),
+            ErrorCause::Other(_) => (Exit::Error, SettingKey::NatsUrl),
         };
         refused(config, exit, key, error.to_string())
     })
@@ -111,20 +114,22 @@ pub(super) async fn redis(config: &Config, connect_deadline: Duration) -> Result
     });
     let server = format!("Redis at {} ({})", config.redis_url, config.origin(SettingKey::RedisUrl));
     reporting(&server, connecting).await.map_err(|error| {
-        use redis::ConnectError as Cause;
+        use redis::ConnectError as ErrorCause;
         let (exit, key) = match &error {
-            Cause::Unreachable { .. } => (Exit::Unreachable, SettingKey::RedisUrl),
-            Cause::Credentials { .. } | Cause::Permission { .. } => (Exit::Denied, SettingKey::RedisUrl),
+            ErrorCause::Unreachable { .. } => (Exit::Unreachable, SettingKey::RedisUrl),
+            ErrorCause::Credentials { .. } | ErrorCause::Permission { .. } => {
+                (Exit::Denied, SettingKey::RedisUrl)
+            }
             // The server answers, and Longshore cannot rely on its version or its configuration.
-            Cause::Tls { .. }
-            | Cause::TooOld { .. }
-            | Cause::Evicting { .. }
-            | Cause::DroppingTransactions { .. }
-            | Cause::Replica { .. } => (Exit::Denied, SettingKey::RedisUrl),
+            ErrorCause::Tls { .. }
+            | ErrorCause::TooOld { .. }
+            | ErrorCause::Evicting { .. }
+            | ErrorCause::DroppingTransactions { .. }
+            | ErrorCause::Replica { .. } => (Exit::Denied, SettingKey::RedisUrl),
             // A setting of this process is wrong.
-            Cause::Address { .. } => (Exit::Usage, SettingKey::RedisUrl),
-            Cause::File(error) => (Exit::Usage, redis_file_key(error.role)),
-            Cause::Other { .. } => (Exit::Error, SettingKey::RedisUrl),
+            ErrorCause::Address { .. } => (Exit::Usage, SettingKey::RedisUrl),
+            ErrorCause::File(error) => (Exit::Usage, redis_file_key(error.role)),
+            ErrorCause::Other { .. } => (Exit::Error, SettingKey::RedisUrl),
         };
         refused(config, exit, key, error.to_string())
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use longshore_nats::Nats;
-use longshore_ports::shown_addresses;
+use longshore_ports::redact_addresses;
 use longshore_proto::{Partition, subject};
 use longshore_redis::Probe;
 
@@ -105,7 +105,8 @@ impl Dependencies {
         let each = self.all().map(|dependency| (dependency.name().to_owned(), dependency.verdict()));
         let all = std::iter::once(("nats".to_owned(), connection)).chain(each);
         // Readiness, the list of workers and the statistics of schedulers have them from here.
-        all.map(|(name, verdict)| (name, verdict.map_err(|why| shown_addresses(&why).into_owned()))).collect()
+        all.map(|(name, verdict)| (name, verdict.map_err(|why| redact_addresses(&why).into_owned())))
+            .collect()
     }
 
     /// Returns the stores that cannot be used, each in one line with the reason.

@@ -99,7 +99,7 @@ impl Dependency {
                 let cause = error.cause;
                 self.count_failure(cause.as_str());
                 // Other errors are about the request and not about the store.
-                if error.retryable || cause != Cause::Other {
+                if error.retryable || cause != ErrorCause::Other {
                     self.failed_since(&error.to_string(), began);
                 }
             }

@@ -8,7 +8,7 @@ mod stores;
 use std::time::Duration;
 
 use longshore_nats as nats;
-use longshore_ports::{Cause, WorkerEntry};
+use longshore_ports::{ErrorCause, WorkerEntry};
 use longshore_proto::ServerName;
 use longshore_redis::{KeyCounts, Persistence};
 
@@ -87,7 +87,7 @@ pub(super) fn redis(seen: &RedisSnapshot, pulls: Option<usize>) -> Vec<Finding> 
     let is_full =
         status.memory_limit_bytes.is_some_and(|limit| status.memory_bytes > limit / 100 * FULL_PERCENT);
     let mut findings = vec![if let Err(error) = &seen.write {
-        let lacks_permission = error.cause == Cause::Denied;
+        let lacks_permission = error.cause == ErrorCause::Denied;
         let help =
             if lacks_permission { DOCTORS_REDIS_USER } else { "raise `maxmemory` or enlarge the disk" };
         Finding::new("Redis", FindingLevel::Wrong, &format!("{whole}; it refuses a write: {error}"))

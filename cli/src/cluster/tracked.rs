@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{
-    Backend, Blobs, Checkpoints, Claims, Committed, Delivery, Delta, Error, JobQueue, Loaded, LogReader,
-    RunLog, RunPage, RunQuery, RunRow,
+    Backend, Blobs, CheckpointDelta, Checkpoints, Claims, CommitResult, Delivery, Error, JobQueue,
+    LoadedCheckpoint, LogReader, RunLog, RunPage, RunQuery, RunRow,
 };
 use longshore_proto::{
     CheckpointMark, ClaimKey, ClaimResult, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId,
@@ -117,11 +117,11 @@ impl JobQueue for TrackedPort<dyn JobQueue> {
 
 #[async_trait]
 impl Checkpoints for TrackedPort<dyn Checkpoints> {
-    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+    async fn load(&self, partition: Partition) -> Result<Option<LoadedCheckpoint>, Error> {
         self.port.load(partition).await
     }
 
-    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error> {
         let each = &self.records.checkpoints;
         let committed = of_partition(each, partition, self.port.commit(partition, delta)).await;
         if matches!(committed, Ok(CommitResult::Refused { .. }))
@@ -155,7 +155,7 @@ impl Checkpoints for TrackedPort<dyn Checkpoints> {
 
 #[async_trait]
 impl Claims for TrackedPort<dyn Claims> {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         self.records.claims.watch(self.port.claim(key, holder, lease)).await
     }
 

@@ -106,12 +106,12 @@ impl FileValidation {
         let (workflow, problems, warnings) = match outcome {
             // The arguments in a text with errors are not certain, so they are not checked.
             Err(problems) => {
-                let found = Diagnostics::of_findings(&text, checker.findings(&calls, None));
-                (None, Some(problems.joined(found)), Diagnostics::default())
+                let found = Diagnostics::from_findings(&text, checker.findings(&calls, None));
+                (None, Some(problems.merge(found)), Diagnostics::default())
             }
             Ok((plan, warnings)) => {
-                let found = Diagnostics::of_findings(&text, checker.findings(&calls, Some(&plan)));
-                let (problems, warnings) = warnings.joined(found).split();
+                let found = Diagnostics::from_findings(&text, checker.findings(&calls, Some(&plan)));
+                let (problems, warnings) = warnings.merge(found).split_by_severity();
                 (Some(plan.reference()), problems, warnings)
             }
         };

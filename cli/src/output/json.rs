@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use longshore_ports::shown_addresses;
+use longshore_ports::redact_addresses;
 
 /// Returns JSON texts with all addresses within strings shown without credentials. The order of fields is kept.
 pub(super) fn json_without_credentials(json: &str) -> Cow<'_, str> {
@@ -15,7 +15,7 @@ pub(super) fn json_without_credentials(json: &str) -> Cow<'_, str> {
         let (string, after) = string.split_at(string_length(string));
         shown.push_str(before);
         let masked =
-            serde_json::from_str::<String>(string).ok().and_then(|text| match shown_addresses(&text) {
+            serde_json::from_str::<String>(string).ok().and_then(|text| match redact_addresses(&text) {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(masked) => serde_json::to_string(&masked).ok(),
             });

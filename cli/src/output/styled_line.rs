@@ -6,7 +6,7 @@
 use std::fmt;
 
 use anstyle::{AnsiColor, Style};
-use longshore_ports::shown_addresses;
+use longshore_ports::redact_addresses;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::printable::one_line;
@@ -47,7 +47,7 @@ impl StyledLine {
     /// Masks the credentials in addresses.
     pub(crate) fn without_credentials(mut self) -> Self {
         for (_, text) in &mut self.0 {
-            *text = shown_addresses(text).into_owned();
+            *text = redact_addresses(text).into_owned();
         }
         self
     }

@@ -22,7 +22,7 @@ impl ServersFile {
         let known: Vec<&str> =
             self.config.iter().flat_map(ServersConfig::secrets).map(SecretName::as_str).collect();
         let (mut problems, mut helps) = (String::new(), Vec::new());
-        for (input, name) in plan.secrets_named(inputs) {
+        for (input, name) in plan.named_secrets(inputs) {
             if !known.contains(&name.as_str()) {
                 problems.push_str(&format!("\n  input `{input}`: there is no secret `{name}` in {path}"));
                 helps.push(self.similar_secrets(&name));

@@ -329,7 +329,7 @@ pub(super) fn dispatch(
     let Some(effect) = dispatch_effect(run, plan, index) else { return };
     let Effect::Dispatch { job, .. } = &effect else { return };
     let kind = TimerKind::Lost { step: job.id.step.clone(), attempt: job.id.attempt, sent };
-    run.timers.insert(kind, now.plus(timers::patience(job, sent)));
+    run.timers.insert(kind, now.plus(timers::lost_timeout(job, sent)));
     if let Some(call) = run.step_mut(index).and_then(|step| step.call.as_mut()) {
         call.sent_at = Some(now);
     }

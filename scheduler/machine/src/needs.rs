@@ -157,7 +157,7 @@ fn blobs_of(
 }
 
 /// Returns what all expressions read that are still to be evaluated.
-fn pending_reads(plan: &Plan, run: &Run) -> impl Iterator<Item = Reads> {
+fn pending_reads(plan: &Plan, run: &Run) -> impl Iterator<Item = ReadSet> {
     let pending = plan.steps.iter().zip(&run.steps).filter(|(_, state)| state.status == StepStatus::Pending);
     pending
         .flat_map(|(step, _)| step_reads(step))

@@ -45,14 +45,6 @@ fn end_lost(run: &mut Run, plan: &Plan, now: Timestamp) -> bool {
     end_unreported(run, plan, lost, "its process ended before the call did, and the step was stopped", now)
 }
 
-/// Returns the part of a reason that is kept.
-fn beginning(reason: &str) -> String {
-    match reason.char_indices().nth(REASON_CHARS) {
-        Some((cut, _)) => format!("{}…", reason.get(..cut).unwrap_or_default()),
-        None => reason.to_owned(),
-    }
-}
-
 /// Stops a run at its deadline.
 pub(super) fn run_out_of_time(run: &mut Run, plan: &Plan, now: Timestamp, effects: &mut Effects) {
     let limit = plan.timeout.unwrap_or_default();

@@ -14,15 +14,12 @@ use super::Run;
 /// that is sent again while it is queued, so an early one costs a message.
 const LOST_AFTER: Duration = Duration::from_secs(300);
 
-/// The longest a worker waits in place between two attempts; see the worker's own limit.
-const IN_PLACE: Duration = Duration::from_secs(1);
-
 /// Number of times that the wait for a job doubles. Jobs wait in a long queue, and each one that is sent again costs an entry
 /// of the log; a lost job is sent again within three quarters of an hour, unless its own timeout is longer.
 const DOUBLINGS: u32 = 3;
 
 /// Returns the time after which a job without a report is sent again, after it was sent again `sent` times.
-pub(super) fn patience(job: &Job, sent: u32) -> Duration {
+pub(super) fn lost_timeout(job: &Job, sent: u32) -> Duration {
     let attempt = job.max_timeout.saturating_add(IN_PLACE_RETRY_LIMIT);
     let once = attempt.saturating_mul(job.retry.attempts).saturating_add(LOST_AFTER);
     once.saturating_mul(1 << sent.min(DOUBLINGS))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_machine::Run;
-use longshore_ports::{Backend, Catalog, DeadLetters, Registered, RunPage, RunQuery, RunRow};
+use longshore_ports::{Backend, Catalog, DeadLetters, RunPage, RunQuery, RunRow, WorkflowVersion};
 use longshore_proto::{IdError, Namespace, RunId, RunView, SubmitBody};
 use serde::Serialize;
 use serde_json::json;
@@ -151,7 +151,7 @@ impl RequestHandlers {
     }
 
     /// Registers a workflow and makes it the current version.
-    pub async fn push(&self, namespace: &Namespace, text: &str) -> Result<Registered, Refusal> {
+    pub async fn push(&self, namespace: &Namespace, text: &str) -> Result<WorkflowVersion, Refusal> {
         self.submits.registry.push(namespace, text).await
     }
 

@@ -74,12 +74,12 @@ impl PendingRecalls {
         match result {
             Ok(()) => {
                 self.not_before = None;
-                if let Some(lasted) = outage::ended(RECALL_JOBS) {
+                if let Some(lasted) = outage::record_success(RECALL_JOBS) {
                     info!(?lasted, "works again: {RECALL_JOBS}");
                 }
             }
             Err(error) => {
-                if outage::failed(RECALL_JOBS) {
+                if outage::record_failure(RECALL_JOBS) {
                     warn!(%error, jobs = jobs.len(), "cannot {RECALL_JOBS}; trying again until it works");
                 }
                 self.not_before = Some(Instant::now() + PAUSE);

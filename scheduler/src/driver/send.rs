@@ -60,7 +60,7 @@ pub(super) async fn dispatch(backend: &Backend, jobs: Vec<SizedJob>) -> Result<R
             Err(error) if error.retryable => {
                 rejected.jobs.extend(ids.into_iter().chain(jobs.map(|sized| sized.job.id)));
                 rejected.queue_is_full = true;
-                if outage::failed(QUEUE_JOBS) {
+                if outage::record_failure(QUEUE_JOBS) {
                     warn!(%error, jobs = rejected.jobs.len(), "cannot {QUEUE_JOBS}; sending them again until it works");
                 }
                 return Ok(rejected);
@@ -103,7 +103,7 @@ async fn store_arguments(backend: &Backend, arguments: &Payload) -> Result<Optio
             Ok(Some(stored))
         }
         Err(error) if error.retryable => {
-            if outage::failed(STORE_ARGUMENTS) {
+            if outage::record_failure(STORE_ARGUMENTS) {
                 warn!(%error, "cannot {STORE_ARGUMENTS}; these jobs wait, others are sent");
             }
             Ok(None)
@@ -113,7 +113,7 @@ async fn store_arguments(backend: &Backend, arguments: &Payload) -> Result<Optio
 }
 
 fn log_recovery(key: &str) {
-    if let Some(lasted) = outage::ended(key) {
+    if let Some(lasted) = outage::record_success(key) {
         info!(?lasted, "works again: {key}");
     }
 }

@@ -85,7 +85,7 @@ impl DeferredSubmits {
         }
         if deferred.is_empty() {
             if self.messages.is_empty()
-                && let Some(lasted) = outage::ended(INGEST)
+                && let Some(lasted) = outage::record_success(INGEST)
             {
                 info!(?lasted, "works again: {INGEST}");
             }
@@ -93,7 +93,7 @@ impl DeferredSubmits {
         }
         self.due_at = Instant::now() + self.pause;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        let notices = join_all(deferred.iter().map(|message| message.receipt.progress())).await;
+        let notices = join_all(deferred.iter().map(|message| message.receipt.extend_ack_wait())).await;
         for error in notices.into_iter().filter_map(Result::err) {
             debug!(%error, "cannot report progress of a submit; it may be delivered again");
         }
@@ -104,7 +104,7 @@ impl DeferredSubmits {
 
 /// Logs the reason why submits are deferred, at the start and once a minute.
 pub(super) fn log_deferred(refusal: &Refusal, submits: usize) {
-    if outage::failed(INGEST) {
+    if outage::record_failure(INGEST) {
         warn!(%refusal, submits, "cannot {INGEST} now; trying again until it works");
     }
 }

@@ -71,7 +71,7 @@ fn may_be_secret(name: &str, plan: &Plan) -> bool {
 }
 
 fn names_a_secret(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| SecretName::referred_to(text).is_some())
+    value.as_str().is_some_and(|text| SecretName::from_reference(text).is_some())
 }
 
 #[cfg(test)]

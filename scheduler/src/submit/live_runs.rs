@@ -63,7 +63,7 @@ impl LiveRunLimit {
 
     async fn count(&self, namespace: &Namespace) {
         let read_at = Instant::now();
-        match self.checkpoints.live(namespace).await {
+        match self.checkpoints.count_live(namespace).await {
             Ok(count) => {
                 let mut counts = self.counts();
                 if counts.len() >= MOST_NAMESPACES {

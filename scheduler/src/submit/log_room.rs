@@ -8,17 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_ports::{Error, RunLog};
+use longshore_ports::{ADMISSION_LIMIT_PERCENT, Error, RunLog};
 use longshore_proto::Partition;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::refusal::Refusal;
-
-/// Fullness of a log, in per cent, from which on submits are refused. Three tenths are left for what follows from admitted
-/// runs.
-pub const ADMISSION_LIMIT_PERCENT: u64 = 70;
 
 /// Age from which on the fullness of a log below half of the limit is measured again in the background, and the longest time
 /// that it is used meanwhile. Other schedulers may fill the log, but hardly within so short a time.

@@ -38,7 +38,7 @@ impl SubmitHandler {
             Payload::Blob { digest, .. } => *digest,
         };
         let request = format!("{} {inputs}", workflow.digest);
-        let earlier = match self.submit_ids.note(*run, &request).await {
+        let earlier = match self.submit_ids.record(*run, &request).await {
             Ok(earlier) => earlier,
             Err(error) => {
                 debug!(%run, %error, "cannot compare a submit with those of the last minute");

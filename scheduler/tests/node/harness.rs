@@ -60,7 +60,7 @@ impl Lease for Leases {
         Ok(())
     }
 
-    async fn attend(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
+    async fn announce_scheduler(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
         self.check_available()?;
         let (mut live, now) = (self.live.lock().expect("no panic"), Instant::now());
         live.insert(node.clone(), now + ttl);
@@ -68,7 +68,7 @@ impl Lease for Leases {
         Ok(live.keys().cloned().collect())
     }
 
-    async fn leave(&self, node: &NodeId) -> Result<(), Error> {
+    async fn withdraw_scheduler(&self, node: &NodeId) -> Result<(), Error> {
         self.check_available()?;
         self.live.lock().expect("no panic").remove(node);
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, RunQuery, RunRow, StoredCheckpoint};
+use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, LoadedCheckpoint, RunQuery, RunRow};
 use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, RunId, RunStatus, Seq};
 use tokio::task::JoinSet;
 
@@ -36,8 +36,8 @@ pub(super) fn row(n: u64, status: RunStatus, state: &str) -> RunRow {
 }
 
 /// Returns a delta from the mark at `base` to the mark at `to`.
-pub(super) fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
-    Delta { base: Some(mark(base)), ..full(to, changed) }
+pub(super) fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> CheckpointDelta {
+    CheckpointDelta { base: Some(mark(base)), ..full(to, changed) }
 }
 
 pub(super) fn full(to: u64, changed: Vec<RunRow>) -> CheckpointDelta {
@@ -66,7 +66,7 @@ impl CheckpointClient {
         assert_eq!(self.commit(delta).await, CommitResult::Accepted);
     }
 
-    async fn load(&self) -> StoredCheckpoint {
+    async fn load(&self) -> LoadedCheckpoint {
         self.0.load(LOG).await.expect("answers").expect("a checkpoint")
     }
 

@@ -53,7 +53,7 @@ impl StepClaims {
     }
 
     /// Claims until no other node has a lease.
-    async fn claim_at_last(&self, who: &str) -> Claimed {
+    async fn claim_at_last(&self, who: &str) -> ClaimResult {
         until_some("the lease of another node ends", || async {
             Some(self.claim(who, HOUR).await).filter(|claimed| !is_busy(claimed))
         })
@@ -78,8 +78,8 @@ fn lapsed(holder: &str) -> ClaimResult {
 }
 
 /// Returns the answer to later claims: the store of a cluster names the lost holder again, and the data file does not.
-fn lapsed_again(fixture: &dyn Fixture, holder: &str) -> Claimed {
-    Claimed::Lapsed { holder: fixture.cluster().map(|_| node(holder)) }
+fn lapsed_again(fixture: &dyn Fixture, holder: &str) -> ClaimResult {
+    ClaimResult::Lapsed { holder: fixture.cluster().map(|_| node(holder)) }
 }
 
 fn is_busy(claimed: &ClaimResult) -> bool {
@@ -108,8 +108,8 @@ async fn one_of_many_concurrent_callers_wins(fixture: &mut dyn Fixture) {
 
 async fn repeated_claim_of_the_holder_has_the_same_answer(fixture: &mut dyn Fixture) {
     let calls = StepClaims::new(fixture);
-    assert_eq!(calls.claim("a", Duration::ZERO).await, Claimed::Won);
-    assert_eq!(calls.claim("a", HOUR).await, Claimed::Won);
+    assert_eq!(calls.claim("a", Duration::ZERO).await, ClaimResult::Won);
+    assert_eq!(calls.claim("a", HOUR).await, ClaimResult::Won);
     assert!(is_busy(&calls.claim("b", HOUR).await), "its lease was replaced by a longer one");
     let doubtful = StepClaims { key: claim_key(2), ..StepClaims::new(fixture) };
     doubtful.claim("a", Duration::ZERO).await;
@@ -214,7 +214,7 @@ async fn claim_outlives_its_process(fixture: &mut dyn Fixture) {
     calls.claim("a", HOUR).await;
     calls.done("a").await;
     fixture.restart().await;
-    assert_eq!(StepClaims::new(fixture).claim("b", HOUR).await, Claimed::Done);
+    assert_eq!(StepClaims::new(fixture).claim("b", HOUR).await, ClaimResult::Done);
 }
 
 async fn claim_of_an_ended_process_lapses(fixture: &mut dyn Fixture) {
@@ -225,7 +225,7 @@ async fn claim_of_an_ended_process_lapses(fixture: &mut dyn Fixture) {
 
 async fn store_returns_the_time_since_which_it_has_all_claims(fixture: &mut dyn Fixture) {
     let calls = StepClaims::new(fixture);
-    let born = calls.claims.born().await.expect("answers");
+    let born = calls.claims.complete_since().await.expect("answers");
     assert!(born <= clock::now(), "{born}");
     calls.claim("a", HOUR).await;
     assert_eq!(calls.claims.complete_since().await.expect("answers"), born, "a claim changes nothing");

@@ -331,8 +331,8 @@ async fn worker_can_report_progress(fixture: &mut dyn Fixture) {
     let queue = QueueClient::of(fixture);
     queue.publish(vec![job(1)]).await;
     let delivery = queue.pull().await;
-    assert!(delivery.receipt.patience() > Duration::ZERO);
-    delivery.receipt.progress().await.expect("takes it");
+    assert!(delivery.receipt.ack_wait() > Duration::ZERO);
+    delivery.receipt.extend_ack_wait().await.expect("takes it");
     assert!(queue.is_empty().await, "the job stays with its worker");
     delivery.receipt.ack().await.expect("acks");
 }

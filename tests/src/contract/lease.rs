@@ -56,7 +56,7 @@ impl Leases {
         self.0.release(LOG, &node(who)).await.expect("answers");
     }
 
-    async fn attend(&self, who: &str, ttl: Duration) -> Vec<NodeId> {
+    async fn announce_scheduler(&self, who: &str, ttl: Duration) -> Vec<NodeId> {
         self.0.announce_scheduler(&node(who), ttl).await.expect("answers")
     }
 }
@@ -137,37 +137,40 @@ async fn lease_outlives_the_process_of_its_store(fixture: &mut dyn Fixture) {
 
 async fn live_schedulers_are_listed_in_the_order_of_their_ids(fixture: &mut dyn Fixture) {
     let leases = Leases::of(fixture);
-    assert_eq!(leases.attend("b", HOUR).await, nodes(["b"]));
-    assert_eq!(leases.attend("c", HOUR).await, nodes(["b", "c"]));
-    assert_eq!(leases.attend("a", HOUR).await, nodes(["a", "b", "c"]));
+    assert_eq!(leases.announce_scheduler("b", HOUR).await, nodes(["b"]));
+    assert_eq!(leases.announce_scheduler("c", HOUR).await, nodes(["b", "c"]));
+    assert_eq!(leases.announce_scheduler("a", HOUR).await, nodes(["a", "b", "c"]));
 }
 
 async fn scheduler_that_attends_twice_is_listed_once(fixture: &mut dyn Fixture) {
     let leases = Leases::of(fixture);
-    leases.attend("a", MOMENT).await;
-    assert_eq!(leases.attend("a", HOUR).await, nodes(["a"]));
+    leases.announce_scheduler("a", MOMENT).await;
+    assert_eq!(leases.announce_scheduler("a", HOUR).await, nodes(["a"]));
 }
 
 async fn scheduler_that_left_is_not_listed(fixture: &mut dyn Fixture) {
     let leases = Leases::of(fixture);
-    leases.attend("a", HOUR).await;
-    leases.attend("b", HOUR).await;
+    leases.announce_scheduler("a", HOUR).await;
+    leases.announce_scheduler("b", HOUR).await;
     leases.0.withdraw_scheduler(&node("a")).await.expect("answers");
     leases.0.withdraw_scheduler(&node("a")).await.expect("answers");
-    assert_eq!(leases.attend("b", HOUR).await, nodes(["b"]));
+    assert_eq!(leases.announce_scheduler("b", HOUR).await, nodes(["b"]));
 }
 
 async fn scheduler_that_does_not_attend_again_expires(fixture: &mut dyn Fixture) {
     let leases = Leases::of(fixture);
     let before = clock::now();
-    leases.attend("a", MOMENT).await;
-    until_true("a is not seen any more", || async { leases.attend("b", HOUR).await == nodes(["b"]) }).await;
+    leases.announce_scheduler("a", MOMENT).await;
+    until_true("a is not seen any more", || async {
+        leases.announce_scheduler("b", HOUR).await == nodes(["b"])
+    })
+    .await;
     assert!(clock::now().since(before) >= MOMENT, "not before its time");
 }
 
 async fn attending_does_not_take_a_lease(fixture: &mut dyn Fixture) {
     let leases = Leases::of(fixture);
-    leases.attend("a", HOUR).await;
+    leases.announce_scheduler("a", HOUR).await;
     assert!(leases.hold("b", HOUR).await);
     leases.0.withdraw_scheduler(&node("b")).await.expect("answers");
     assert!(!leases.hold("a", HOUR).await);

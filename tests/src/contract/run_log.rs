@@ -71,7 +71,7 @@ fn facts(entries: &[LogEntry]) -> Vec<&Event> {
 }
 
 /// Reads all entries up to the present end.
-async fn read_all(backend: &Backend) -> Vec<Entry> {
+async fn read_all(backend: &Backend) -> Vec<LogEntry> {
     let tail = backend.log.tail(LOG).await.expect("a tail");
     let entries = read(&mut *reader(backend, 1).await, usize::try_from(tail.0).expect("fits")).await;
     assert!(seqs(&entries).into_iter().eq(1..=tail.0), "dense");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_machine::Retention;
-use longshore_proto::Claimed;
+use longshore_proto::ClaimResult;
 use longshore_scheduler::{NodeConfig, Refusal, SubmitHandler, SubmitRequest};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};

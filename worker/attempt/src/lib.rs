@@ -18,7 +18,7 @@ mod machine;
 
 use std::time::Duration;
 
-use longshore_proto::{Attempt, ClaimKey, Claimed, Event, Timestamp};
+use longshore_proto::{Attempt, ClaimKey, ClaimResult, Event, Timestamp};
 
 pub use call::{Answer, CallFault, FinishedCall};
 pub use holder::{claim_holder, worker_of};
@@ -37,9 +37,9 @@ pub enum Input {
         is_recalled: bool,
     },
     /// [`Effect::Claim`] was answered.
-    Claimed {
+    ClaimResult {
         /// Answer of the claim store.
-        claimed: Claimed,
+        claimed: ClaimResult,
         /// Time of day.
         now: Timestamp,
     },

@@ -6,8 +6,9 @@ use std::mem;
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, Claimed, Event, Fault, FaultClass, Job, Next, NodeId,
-    OnToolError, Outcome, Output, Payload, Safety, Sent, Settlement, SpilledPayload, Timestamp,
+    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, ClaimResult, Event, Fault, FaultClass,
+    IN_PLACE_RETRY_LIMIT, Job, NodeId, OnToolError, Outcome, Output, Payload, RepeatSafety, RetryDecision,
+    Sent, Settlement, SpilledPayload, Timestamp,
 };
 use serde_json::Value;
 
@@ -19,10 +20,6 @@ use crate::{DeliveryEnd, Effect, Input, Interrupt, InterruptEffect};
 /// is this high because some deliveries are counted that killed none: those to a worker that was ending, or over a
 /// connection that had just been lost. Two of those for each restart are usual.
 const DELIVERIES_LIMIT: u32 = 10;
-
-/// The longest delay during which a job keeps its slot. A timer and a new job take about as long, and a server that fails
-/// every call fills the worker with waiting jobs for a short time only.
-const IN_PLACE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The most calls for one delivery. A policy may allow thousands of attempts without a delay. The limit gives the slot to
 /// other jobs in time, and the records of these calls fit into one entry of the log.
@@ -99,7 +96,7 @@ impl<'a> Machine<'a> {
                 (self.delivery_count, self.queued_at) = (delivery_count, queued_at);
                 self.delivered(is_recalled)
             }
-            Input::Claimed { claimed, now } => self.claimed(claimed, now),
+            Input::ClaimResult { claimed, now } => self.claimed(claimed, now),
             Input::ClaimStoreStart(start) => self.claim_store_started(start),
             Input::CallEnded(call) => self.call_ended(call),
             Input::RetryDue => self.call(),
@@ -136,13 +133,13 @@ impl<'a> Machine<'a> {
 
     fn claimed(&mut self, claimed: ClaimResult, now: Timestamp) -> Effect {
         match claimed {
-            Claimed::Done => return self.done(Outcome::Indeterminate(report_too_late())),
-            Claimed::Busy { until } => {
+            ClaimResult::Done => return self.done(Outcome::Indeterminate(report_too_late())),
+            ClaimResult::Busy { until } => {
                 let delay = until.since(now).clamp(SHORTEST_BUSY_DELAY, LONGEST_BUSY_DELAY);
                 return self.return_to_queue(Some(delay));
             }
-            Claimed::Won => {}
-            Claimed::Lapsed { holder } => {
+            ClaimResult::Won => {}
+            ClaimResult::Lapsed { holder } => {
                 self.maybe_called = true;
                 self.unreported_worker = holder.as_ref().map(worker_of);
             }
@@ -167,7 +164,7 @@ impl<'a> Machine<'a> {
         // Without a claim, only the delivery count shows that another worker had the job.
         let was_delivered_before = self.job.claim().is_none() && self.delivery_count > 1;
         self.has_unreported_attempt = self.maybe_called || was_delivered_before;
-        let is_unsafe_to_repeat = self.job.safety == Safety::Unknown;
+        let is_unsafe_to_repeat = self.job.safety == RepeatSafety::Unknown;
         if self.maybe_called && is_unsafe_to_repeat {
             let fault = call_not_reported(self.unreported_worker.as_ref());
             return self.done(Outcome::Indeterminate(fault));
@@ -244,12 +241,16 @@ impl<'a> Machine<'a> {
 
     fn faulted(&mut self, number: Attempt, fault: Fault, sent: Sent, now: Timestamp) -> Effect {
         let Job { id, retry, safety, .. } = self.job;
-        match (retry.next(id, number, &fault, sent, *safety), self.interrupt) {
-            (Next::Indeterminate, interrupt) => {
+        match (retry.decide(id, number, &fault, sent, *safety), self.interrupt) {
+            (RetryDecision::Indeterminate, interrupt) => {
                 self.done(Outcome::Indeterminate(with_interrupt(fault, interrupt)))
             }
-            (Next::Again(_), Some(Interrupt::Recalled)) => self.done(Outcome::Fault(cancelled_after(&fault))),
-            (Next::Again(delay), None) if delay <= IN_PLACE_LIMIT && self.attempts.len() < IN_PLACE_CALLS => {
+            (RetryDecision::Again(_), Some(Interrupt::Recalled)) => {
+                self.done(Outcome::Fault(cancelled_after(&fault)))
+            }
+            (RetryDecision::Again(delay), None)
+                if delay <= IN_PLACE_RETRY_LIMIT && self.attempts.len() < IN_PLACE_CALLS =>
+            {
                 self.phase = JobPhase::Waiting { due: now.plus(delay), fault };
                 Effect::Wait(delay)
             }
@@ -296,7 +297,7 @@ impl<'a> Machine<'a> {
 
     /// Takes the claim if the next holder may make the call: because no call happened, or because repeating it is safe.
     fn take_releasable_claim(&mut self) -> Option<ClaimKey> {
-        if self.maybe_called && self.job.safety == Safety::Unknown { None } else { self.claim.take() }
+        if self.maybe_called && self.job.safety == RepeatSafety::Unknown { None } else { self.claim.take() }
     }
 }
 

@@ -86,7 +86,7 @@ fn input(text: &str) -> Input {
             Input::Delivered { delivery_count, queued_at, is_recalled: more == "recalled" }
         }
         "started" => Input::ClaimStoreStart(timestamp(rest.trim_start_matches("at "))),
-        "claim" => Input::Claimed { claimed: claimed(rest), now: Timestamp::from_millis(10_000) },
+        "claim" => Input::ClaimResult { claimed: claimed(rest), now: Timestamp::from_millis(10_000) },
         "answers" => {
             let value: Value = serde_json::from_str(rest).expect("JSON");
             let answer = Answer {
@@ -135,11 +135,11 @@ fn call_ended(result: Result<Answer, CallFault>) -> Input {
 
 fn claimed(answer: &str) -> ClaimResult {
     match answer {
-        "won" => Claimed::Won,
-        "lapsed" => Claimed::Lapsed { holder: Some("w0-1-a-7".parse().expect("a node id")) },
-        "lapsed without a name" => Claimed::Lapsed { holder: None },
-        "done" => Claimed::Done,
-        until => Claimed::Busy { until: timestamp(until.trim_start_matches("busy until ")) },
+        "won" => ClaimResult::Won,
+        "lapsed" => ClaimResult::Lapsed { holder: Some("w0-1-a-7".parse().expect("a node id")) },
+        "lapsed without a name" => ClaimResult::Lapsed { holder: None },
+        "done" => ClaimResult::Done,
+        until => ClaimResult::Busy { until: timestamp(until.trim_start_matches("busy until ")) },
     }
 }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use longshore_attempt::{DeliveryEnd, Effect, Input, Interrupt, InterruptEffect, Machine, worker_of};
 use longshore_ports::{Backend, Delivery, Error, clock};
-use longshore_proto::{ClaimKey, Claimed, Fault, Job, JobId, NodeId, RunStatus};
+use longshore_proto::{ClaimKey, ClaimResult, Fault, Job, JobId, NodeId, RunStatus};
 use metrics::gauge;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
@@ -148,7 +148,7 @@ impl JobTask<'_> {
             Effect::Claim(key) => self.claim(key).await,
             Effect::ReadClaimStoreStart => {
                 let claims = &self.context.backend.claims;
-                let start = retry("reading the start of the claim store", || claims.born()).await;
+                let start = retry("reading the start of the claim store", || claims.complete_since()).await;
                 start.map(Input::ClaimStoreStart)
             }
             Effect::Call(number) => self.call(number).await,
@@ -172,15 +172,15 @@ impl JobTask<'_> {
             Ok((claims.claim(&key, self.holder, self.heartbeat.lease()).await?, requested_at))
         })
         .await?;
-        if let Claimed::Lapsed { holder } = &claimed {
+        if let ClaimResult::Lapsed { holder } = &claimed {
             let worker =
                 holder.as_ref().map_or_else(|| "unknown".to_owned(), |holder| worker_of(holder).to_string());
             let JobId { run, step, attempt } = &self.job.id;
             warn!(%run, %step, %attempt, worker, "a worker claimed this call and did not report it; the call may have been made");
         }
-        if matches!(claimed, Claimed::Won | Claimed::Lapsed { .. }) {
+        if matches!(claimed, ClaimResult::Won | ClaimResult::Lapsed { .. }) {
             self.heartbeat.hold_claim(key, requested_at);
         }
-        Ok(Input::Claimed { claimed, now: clock::now() })
+        Ok(Input::ClaimResult { claimed, now: clock::now() })
     }
 }

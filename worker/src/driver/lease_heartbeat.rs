@@ -57,7 +57,7 @@ impl<'a> LeaseHeartbeat<'a> {
             receipt,
             claims,
             holder,
-            beat: receipt.patience() / BEATS_PER_PATIENCE,
+            beat: receipt.ack_wait() / BEATS_PER_PATIENCE,
             held_claim: OnceLock::new(),
             progress: Notify::new(),
             claim_lost: CancellationToken::new(),
@@ -97,11 +97,11 @@ impl<'a> LeaseHeartbeat<'a> {
     }
 
     async fn keep_job(&self) -> bool {
-        match timeout(self.beat, self.receipt.progress()).await {
+        match timeout(self.beat, self.receipt.extend_ack_wait()).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => failed(&error, "cannot report progress to the queue"),
             Err(_elapsed) => {
-                if outage::failed("the queue does not answer in time") {
+                if outage::record_failure("the queue does not answer in time") {
                     warn!("the queue does not answer in time; trying again");
                 }
                 false
@@ -132,7 +132,7 @@ impl<'a> LeaseHeartbeat<'a> {
 
 /// Logs a failed part of a beat and returns false.
 fn failed(error: &Error, operation: &str) -> bool {
-    if outage::failed(operation) {
+    if outage::record_failure(operation) {
         warn!(%error, "{operation}; trying again");
     }
     false
@@ -144,7 +144,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use async_trait::async_trait;
-    use longshore_proto::{Claimed, Partition, RunId, Timestamp};
+    use longshore_proto::{ClaimResult, Partition, RunId, Timestamp};
 
     use super::*;
 
@@ -157,10 +157,10 @@ mod tests {
 
     #[async_trait]
     impl Receipt for CountingReceipt {
-        fn patience(&self) -> Duration {
+        fn ack_wait(&self) -> Duration {
             PATIENCE
         }
-        async fn progress(&self) -> Result<(), Error> {
+        async fn extend_ack_wait(&self) -> Result<(), Error> {
             self.0.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }
@@ -182,8 +182,8 @@ mod tests {
 
     #[async_trait]
     impl Claims for FaultyClaims {
-        async fn claim(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<Claimed, Error> {
-            Ok(Claimed::Won)
+        async fn claim(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<ClaimResult, Error> {
+            Ok(ClaimResult::Won)
         }
         async fn renew(&self, _: &ClaimKey, _: &NodeId, lease: Duration) -> Result<bool, Error> {
             assert_eq!(lease, LEASE, "shorter than the queue's patience");

@@ -27,14 +27,14 @@ where
         match request().await {
             Err(error) if error.retryable => {
                 has_failed = true;
-                if outage::failed(operation) {
+                if outage::record_failure(operation) {
                     warn!(%error, "{operation} failed; trying again until it succeeds");
                 }
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             result => {
-                if has_failed && let Some(lasted) = outage::ended(operation) {
+                if has_failed && let Some(lasted) = outage::record_success(operation) {
                     info!(?lasted, "{operation} works again");
                 }
                 return result;

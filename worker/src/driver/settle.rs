@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use longshore_attempt::Input;
-use longshore_ports::{Backend, Blobs, Cause, Error};
+use longshore_ports::{Backend, Blobs, Error, ErrorCause};
 use longshore_proto::{ClaimKey, Event, Fault, FaultClass, Outcome, Settlement};
 use tokio::time::Instant;
 use tracing::warn;
@@ -45,7 +45,7 @@ async fn store_blob(store: &dyn Blobs, blob: &[u8]) -> Result<Option<Error>, Err
     retry("storing a large value", || async {
         match store.put(blob.to_vec()).await {
             Err(error)
-                if error.cause == Cause::Full
+                if error.cause == ErrorCause::Full
                     && full_since.get_or_init(Instant::now).elapsed() >= NO_ROOM_LIMIT =>
             {
                 Ok(Some(error))

@@ -8,8 +8,6 @@ use longshore_proto::match_units;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-/// Bytes of text times the weight of a pattern that are one unit. Each takes at most 12 ns, as measured.
-const WEIGHTED_BYTES_PER_UNIT: u64 = 8;
 /// Items of a list that the library compares with each other one by one. For longer lists it uses a hash table.
 const PAIRED_ITEMS: u64 = 16;
 

@@ -182,7 +182,7 @@ impl McpFailure {
             Self::JsonRpc { message, data, .. } => {
                 *message = secrets.hide(message).into_owned();
                 // Secrets are hidden before the text is cut: the first part of a cut secret would not be found.
-                *data = beginning(&secrets.hide(data), DATA_CHARS);
+                *data = truncate_with_size(&secrets.hide(data), DATA_CHARS).into_owned();
             }
             Self::NotListed(_)
             | Self::ShuttingDown
@@ -191,13 +191,6 @@ impl McpFailure {
             | Self::UnwantedTask => {}
         }
         self
-    }
-}
-
-fn beginning(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
-        Some((cut, _)) => format!("{}… ({} bytes in all)", text.get(..cut).unwrap_or_default(), text.len()),
-        None => text.to_owned(),
     }
 }
 

@@ -19,8 +19,6 @@ const MOST_SCHEMA_BYTES: usize = 256 * 1024;
 const MOST_PATTERNS: usize = 200;
 /// The most parts of patterns that are case-folded over much of Unicode. Parsing one takes up to 20 ms.
 const MOST_WIDE_FOLDS: u64 = 20;
-/// The most memory of one compiled pattern.
-const PATTERN_BYTES: usize = 256 * 1024;
 /// The most levels of the recursion that compiles a schema: different references times the deepest nesting.
 const MOST_COMPILED_LEVELS: usize = 4_096;
 /// The most units (see [`CompileCost`]) of compiling: two seconds in a debug build, and 50 MB. Large schemas take some thousands.

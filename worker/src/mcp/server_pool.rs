@@ -291,7 +291,7 @@ impl ServerPool {
 
     fn unknown(&self, name: &ServerName) -> String {
         let names: Vec<&str> = self.servers.keys().map(ServerName::as_str).collect();
-        match (longshore_proto::closest(name.as_str(), names.iter().copied()), names.is_empty()) {
+        match (longshore_suggest::closest(name.as_str(), names.iter().copied()), names.is_empty()) {
             (Some(near), _) => format!("no server `{name}` in the servers file; did you mean `{near}`?"),
             (None, true) => format!("no server `{name}`: the servers file names none"),
             (None, false) => format!("no server `{name}` in the servers file; it has {}", names.join(", ")),

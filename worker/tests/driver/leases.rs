@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{Claims, Delivery, Error, JobQueue, Receipt};
-use longshore_proto::{ClaimKey, Claimed, Job, JobId, NodeId, Outcome, ServerName};
+use longshore_proto::{ClaimKey, ClaimResult, Job, JobId, NodeId, Outcome, ServerName};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 
@@ -48,7 +48,7 @@ struct ImpatientReceipt(Box<dyn Receipt>);
 impl Receipt for ImpatientReceipt {
     /// Returns a short patience. Four renewals of a claim fit into it, and the claim is lost if none succeeds in half of it, which
     /// is enough for a busy machine.
-    fn patience(&self) -> Duration {
+    fn ack_wait(&self) -> Duration {
         Duration::from_secs(2)
     }
     async fn extend_ack_wait(&self) -> Result<(), Error> {

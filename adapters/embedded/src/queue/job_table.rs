@@ -133,7 +133,9 @@ impl QueuedJob {
 mod tests {
     use std::time::Duration;
 
-    use longshore_proto::{Attempt, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Timestamp};
+    use longshore_proto::{
+        Attempt, OnToolError, Partition, Payload, RepeatSafety, RetryPolicy, RunId, Timestamp,
+    };
 
     use super::*;
 
@@ -151,7 +153,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             max_timeout: Duration::from_secs(1),
             retry: RetryPolicy::default(),
-            safety: Safety::Safe,
+            safety: RepeatSafety::Safe,
             idempotency_key: String::new(),
             own_key: false,
             on_tool_error: OnToolError::Fail,

@@ -80,7 +80,7 @@ impl PartitionReader {
 
     /// Decodes messages until one does not have the next sequence. The reason is found when the next consumer is
     /// created.
-    fn decode(&mut self, first: Message, max: usize) -> Vec<Entry> {
+    fn decode(&mut self, first: Message, max: usize) -> Vec<LogEntry> {
         let (mut entries, mut events) = (Vec::new(), 0);
         let mut message = Some(first);
         while let Some(found) = message.take() {
@@ -106,7 +106,7 @@ impl PartitionReader {
 
 #[async_trait]
 impl LogReader for PartitionReader {
-    async fn next(&mut self, max: usize) -> Result<Vec<Entry>, Error> {
+    async fn next(&mut self, max: usize) -> Result<Vec<LogEntry>, Error> {
         loop {
             // A message that left the consumer is returned in the same step, so a cancelled call loses none.
             let consumer = match self.consumer.take() {
@@ -147,7 +147,7 @@ fn check_extent(next: Seq, state: &State) -> Result<(), String> {
 }
 
 /// Decodes an entry. Returns `None` if the message has no sequence.
-fn entry(context: &Context, message: Message) -> Option<Entry> {
+fn entry(context: &Context, message: Message) -> Option<LogEntry> {
     let message = jetstream::Message { message, context: context.clone() };
     let info = message.info().ok()?;
     let seq = Seq(info.stream_sequence);

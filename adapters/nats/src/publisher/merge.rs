@@ -5,7 +5,7 @@
 //! one message.
 
 use bytes::Bytes;
-use longshore_proto::join;
+use longshore_proto::join_messages;
 
 use super::message::{AROUND_BODY_BYTES, OutgoingMessage, StoreMode};
 
@@ -76,7 +76,11 @@ impl PendingMerge {
     fn finish(&mut self) -> Option<OutgoingMessage> {
         let bodies = std::mem::take(&mut self.bodies);
         let first = self.first.take()?;
-        Some(if bodies.len() > 1 { OutgoingMessage { body: join(&bodies).into(), ..first } } else { first })
+        Some(if bodies.len() > 1 {
+            OutgoingMessage { body: join_messages(&bodies).into(), ..first }
+        } else {
+            first
+        })
     }
 }
 

@@ -33,21 +33,21 @@ const DECODED_BODY_BYTES: u32 = 32 * 1024 * 1024;
 /// The memory limits of one service.
 #[derive(Clone)]
 pub(super) struct RequestMemory {
-    bodies: NamespaceShares,
-    decoded: NamespaceShares,
-    decoded_small: NamespaceShares,
+    bodies: NamespaceSemaphore,
+    decoded: NamespaceSemaphore,
+    decoded_small: NamespaceSemaphore,
 }
 
 /// A request whose body may wait.
 pub(super) struct AdmittedRequest {
-    decoded: NamespaceShares,
+    decoded: NamespaceSemaphore,
     bytes: u32,
     _body: NamespacePermits,
 }
 
 impl RequestMemory {
     pub(super) fn new() -> Self {
-        let shared = |bytes: u32| NamespaceShares::new(bytes, bytes / 4 * 3);
+        let shared = |bytes: u32| NamespaceSemaphore::new(bytes, bytes / 4 * 3);
         Self {
             bodies: shared(BODIES_BYTES),
             decoded: shared(DECODED_BYTES),
@@ -66,7 +66,7 @@ impl RequestMemory {
 
 impl AdmittedRequest {
     /// Waits until the request of a namespace may be decoded. It counts until the returned share is dropped.
-    pub(super) async fn wait_to_decode(&self, namespace: &Namespace) -> Option<NamespaceShare> {
+    pub(super) async fn wait_to_decode(&self, namespace: &Namespace) -> Option<NamespacePermits> {
         let bytes = self.bytes.saturating_mul(DECODED_PER_BYTE).clamp(AROUND_BODY_BYTES, DECODED_BODY_BYTES);
         self.decoded.acquire(namespace, bytes).await
     }

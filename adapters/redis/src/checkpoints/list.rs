@@ -57,7 +57,7 @@ pub(super) async fn list(connection: &RedisConnection, query: &RunQuery) -> Resu
         }
         let mut rows = rows(connection, &newest).await?;
         for cursor in newest {
-            page.look_at(cursor, rows.remove(&cursor.run));
+            page.visit(cursor, rows.remove(&cursor.run));
         }
     }
     Ok(page.build())

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_ports::{Error, StoredCheckpoint};
+use longshore_ports::{Error, LoadedCheckpoint};
 use longshore_proto::{Partition, RunId, Timestamp, decode};
 use redis::cmd;
 use tracing::warn;
@@ -24,7 +24,10 @@ const FINISHED_PAGE: usize = 5_000;
 const LOAD_ATTEMPTS: usize = 20;
 
 /// Loads the checkpoint of a partition. `None` if there is none, or it cannot be used: then the log is replayed.
-pub(super) async fn load(store: &PartitionStore, partition: Partition) -> Result<Option<Loaded>, Error> {
+pub(super) async fn load(
+    store: &PartitionStore,
+    partition: Partition,
+) -> Result<Option<LoadedCheckpoint>, Error> {
     for _ in 0..LOAD_ATTEMPTS {
         let header = match store.inspect().await? {
             StoredCheckpoint::Missing => return Ok(None),
@@ -50,13 +53,16 @@ pub(super) async fn load(store: &PartitionStore, partition: Partition) -> Result
     Err(Error::transient(store.doing("load"), format!("it changed during each of {LOAD_ATTEMPTS} attempts")))
 }
 
-fn unusable(partition: Partition, reason: &str) -> Option<Loaded> {
+fn unusable(partition: Partition, reason: &str) -> Option<LoadedCheckpoint> {
     warn!(%partition, reason, "cannot use the checkpoint in Redis; replaying the log instead");
     None
 }
 
 /// Reads the checkpoint with this header. The inner error is the reason why it cannot be used.
-async fn read(store: &PartitionStore, header: &CheckpointHeader) -> Result<Result<Loaded, String>, Error> {
+async fn read(
+    store: &PartitionStore,
+    header: &CheckpointHeader,
+) -> Result<Result<LoadedCheckpoint, String>, Error> {
     let mark = match decode(&header.mark) {
         Ok(mark) => mark,
         Err(error) => return Ok(Err(format!("its mark cannot be decoded: {error}"))),
@@ -69,7 +75,7 @@ async fn read(store: &PartitionStore, header: &CheckpointHeader) -> Result<Resul
         return Ok(Err("entries are missing".to_owned()));
     }
     let partition = header.partition.clone();
-    Ok(Ok(Loaded {
+    Ok(Ok(LoadedCheckpoint {
         mark,
         partition,
         live: live.into_iter().collect(),

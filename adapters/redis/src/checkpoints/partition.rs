@@ -103,9 +103,9 @@ impl PartitionStore {
     }
 
     /// Removes a checkpoint that is damaged or has this mark.
-    pub(super) async fn discard(&self, useless: &[u8]) -> Result<(), Error> {
+    pub(super) async fn discard(&self, invalid: &[u8]) -> Result<(), Error> {
         let mut call = self.script(&DISCARD);
-        self.run::<()>(call.arg(useless), "remove").await
+        self.run::<()>(call.arg(invalid), "remove").await
     }
 
     /// Reads the header of the checkpoint and checks it.

@@ -41,7 +41,7 @@ const ITEMS_PER_RUN: usize = 3;
 
 /// Splits a delta. Of two rows of one run the later one counts. An expired run is removed, unless it has been submitted
 /// again and has not ended.
-pub(super) fn chunks(delta: &Delta) -> Result<Vec<RunChunk<'_>>, WireError> {
+pub(super) fn chunks(delta: &CheckpointDelta) -> Result<Vec<RunChunk<'_>>, WireError> {
     let mut runs: BTreeMap<RunId, Option<&RunRow>> =
         delta.changed.iter().map(|changed| (changed.summary.run, Some(changed))).collect();
     for run in &delta.expired {
@@ -110,7 +110,8 @@ mod tests {
             version: 1,
             hash: RollingHash::default(),
         };
-        let delta = Delta { base: None, useless: None, mark, partition: Vec::new(), changed, expired };
+        let delta =
+            CheckpointDelta { base: None, invalid: None, mark, partition: Vec::new(), changed, expired };
         let entry = |items: &[ChunkItem<'_>]| {
             let id = String::from_utf8(items[0].0.to_vec()).expect("text");
             (id, !items[1].0.is_empty(), items[2].0.to_vec())

@@ -1,14 +1,12 @@
 //! Judges the streams: their existence, their servers, and the room in them and in the account.
 
 use longshore_nats::{AccountStatus, NatsStatus, StreamStatus};
+use longshore_ports::ADMISSION_LIMIT_PERCENT;
 use longshore_proto::{Partition, subject};
 
 use super::FULL_PERCENT;
 use crate::cluster::probes::is_full;
 use crate::finding::{Finding, FindingLevel};
-
-/// Fullness of a stream or of the account, in per cent, from which on it is doubtful.
-const FULL_PERCENT: u64 = 70;
 
 /// Fullness of the logs, in per cent, from which on it is doubtful: well before submits are refused, because logs only grow.
 const LOGS_DOUBTFUL_PERCENT: u64 = 50;

@@ -19,19 +19,19 @@ impl Lease for TrackedPort<dyn Lease> {
         self.records.leases.watch(self.port.release(partition, holder)).await
     }
 
-    async fn attend(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
-        self.records.leases.watch(self.port.attend(node, ttl)).await
+    async fn announce_scheduler(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
+        self.records.leases.watch(self.port.announce_scheduler(node, ttl)).await
     }
 
-    async fn leave(&self, node: &NodeId) -> Result<(), Error> {
-        self.records.leases.watch(self.port.leave(node)).await
+    async fn withdraw_scheduler(&self, node: &NodeId) -> Result<(), Error> {
+        self.records.leases.watch(self.port.withdraw_scheduler(node)).await
     }
 }
 
 #[async_trait]
 impl Catalog for TrackedPort<dyn Catalog> {
-    async fn present(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error> {
-        self.records.presence.watch(self.port.present(entry, lifetime)).await
+    async fn announce(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error> {
+        self.records.presence.watch(self.port.announce(entry, lifetime)).await
     }
 
     async fn withdraw(&self, worker: &NodeId) -> Result<(), Error> {

@@ -84,14 +84,14 @@ pub(super) fn refuse_unknown(
 /// Parses a value by the types of its argument. If only text is allowed, the value is text. If text and other types are
 /// allowed, it has another type if it can be parsed as that. If the types are not known, it is parsed as an input without a
 /// type.
-fn typed(text: &str, schema: &Value, name: &str) -> Result<Value, UnreadJson> {
+fn typed(text: &str, schema: &Value, name: &str) -> Result<Value, JsonInputError> {
     let as_text = || Value::String(text.to_owned());
-    let Some(mut types) = types(schema, name) else { return read_untyped(text) };
+    let Some(mut types) = types(schema, name) else { return parse_untyped(text) };
     let allows_text = types.remove("string");
     if allows_text && types.is_empty() {
         return Ok(as_text());
     }
-    match read_json(text.trim()) {
+    match parse_json(text.trim()) {
         Ok(value) if types.iter().any(|wanted| has_type(&value, wanted)) => Ok(value),
         _ if allows_text => Ok(as_text()),
         // The check against the tool's schema refuses it.

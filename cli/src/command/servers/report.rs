@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use longshore_ports::shown_addresses;
+use longshore_ports::redact_addresses;
 use longshore_proto::{Fault, ServerName, ToolName};
 use longshore_worker::mcp::{Answer, CallFault, ServerReport, Tool};
 use serde::Serialize;
@@ -43,7 +43,7 @@ impl ServerState {
         let server = server.clone();
         match checked {
             Err(CallFault { mut fault, .. }) => {
-                fault.message = shown_addresses(&fault.message).into_owned();
+                fault.message = redact_addresses(&fault.message).into_owned();
                 Self::Broken { server, fault }
             }
             Ok(report) => Self::Ready {
@@ -62,7 +62,7 @@ impl ServerState {
     }
 
     pub(super) fn unusable(server: &ServerName, reasons: &[String]) -> Self {
-        let reasons = reasons.iter().map(|reason| shown_addresses(reason).into_owned());
+        let reasons = reasons.iter().map(|reason| redact_addresses(reason).into_owned());
         Self::Unusable { server: server.clone(), reasons: reasons.collect() }
     }
 

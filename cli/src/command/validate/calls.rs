@@ -30,7 +30,7 @@ struct CallProblem {
 impl CallChecker<'_> {
     /// Returns the problems of calls: servers and tools that are missing, and arguments that do not fit. Arguments are
     /// checked only with a plan, which has them.
-    pub(super) fn findings(&self, calls: &[WrittenCall], plan: Option<&Plan>) -> Vec<Finding> {
+    pub(super) fn findings(&self, calls: &[WrittenCall], plan: Option<&Plan>) -> Vec<CallFinding> {
         let planned = plan.map(planned).unwrap_or_default();
         let mut problems: Vec<(CallProblem, Vec<&StepPath>)> = Vec::new();
         let mut found = Vec::new();
@@ -86,12 +86,12 @@ impl CallChecker<'_> {
 
     /// Returns the secret inputs in the arguments of a call that get no value. If the server itself is unusable, only that
     /// is reported.
-    fn of_secrets(&self, plan: &Plan, (step, call): &(&StepPath, &CallStep)) -> Vec<Finding> {
+    fn of_secrets(&self, plan: &Plan, (step, call): &(&StepPath, &CallStep)) -> Vec<CallFinding> {
         if self.servers.lack(&call.server).is_some() {
             return Vec::new();
         }
         let unbound = self.servers.unbound_secrets(plan, step.as_str(), call).into_iter();
-        let finding = |StepProblem { message, help, .. }| Finding {
+        let finding = |StepProblem { message, help, .. }| CallFinding {
             step: (*step).clone(),
             mistake: CallMistake::UnboundSecret,
             message,
@@ -117,7 +117,7 @@ fn of_arguments(
 ) -> Vec<CallFinding> {
     let target = format!("{}/{}", call.server, call.tool);
     let found = mistakes(&target, &planned.with.entries(), &tool.input_schema).into_iter();
-    let finding = |ArgumentMistake { mistake, message, help }| Finding {
+    let finding = |ArgumentMistake { mistake, message, help }| CallFinding {
         step: (*step).clone(),
         mistake,
         message,
@@ -127,7 +127,10 @@ fn of_arguments(
 }
 
 /// Returns the finding at the first of the steps, which names them all.
-fn of_problem(CallProblem { mistake, message, help }: CallProblem, steps: &[&StepPath]) -> Option<Finding> {
+fn of_problem(
+    CallProblem { mistake, message, help }: CallProblem,
+    steps: &[&StepPath],
+) -> Option<CallFinding> {
     let step = (*steps.first()?).clone();
     let names: Vec<&str> = steps.iter().map(|step| step.as_str()).collect();
     let message = if steps.len() > 1 { format!("{message}; {} call it", some_of(&names)) } else { message };

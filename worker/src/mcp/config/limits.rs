@@ -39,7 +39,7 @@ fn unknown_limit(name: &str) -> String {
         return "the system counts processes by user and not by server, so this cannot be limited here"
             .to_owned();
     }
-    match longshore_proto::closest(name, LIMIT_NAMES) {
+    match longshore_suggest::closest(name, LIMIT_NAMES) {
         Some(near) => format!("no such limit; did you mean `{near}`?"),
         None => format!("no such limit; there are {}", LIMIT_NAMES.join(", ")),
     }

@@ -181,7 +181,7 @@ fn unknown_setting(name: &str) -> String {
     if NOT_BUILT.contains(&name) {
         return "this setting is not built yet; leave it out".to_owned();
     }
-    match longshore_proto::closest(name, SETTING_NAMES) {
+    match longshore_suggest::closest(name, SETTING_NAMES) {
         Some(near) => format!("no such setting; did you mean `{near}`?"),
         None => format!("no such setting; there are {}", SETTING_NAMES.join(", ")),
     }

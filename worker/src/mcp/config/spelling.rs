@@ -83,7 +83,7 @@ pub(super) fn unknown_field(field: &str) -> Option<String> {
         }
         "cmd" | "exec" | "executable" | "program" => "is not a known field; did you mean `command`?".to_owned(),
         _ if is_known(field) => "has no effect with this transport".to_owned(),
-        _ => match longshore_proto::closest(field, KNOWN_FIELDS) {
+        _ => match longshore_suggest::closest(field, KNOWN_FIELDS) {
             Some(near) => format!("is not a known field; did you mean `{near}`?"),
             None => "is not a known field".to_owned(),
         },

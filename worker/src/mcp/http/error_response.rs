@@ -97,7 +97,7 @@ impl ErrorResponse {
         match self.location.as_deref() {
             // A query may hold a credential.
             Some(location) => {
-                let location = shown_addresses(location.split(['?', '#']).next().unwrap_or_default());
+                let location = redact_addresses(location.split(['?', '#']).next().unwrap_or_default());
                 format!("it redirects to {location}, which is not followed: give the address itself as `url`")
             }
             None => "it redirects without an address".to_owned(),
