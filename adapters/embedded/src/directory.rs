@@ -23,7 +23,7 @@ use super::open_error::OpenError;
 pub enum Access {
     /// Write access to the whole directory: no other process may write. Creates the directory and the file if absent.
     ReadWrite,
-    /// Write access to partitions, each of which is [held](Embedded::hold) before it is led, beside other processes.
+    /// Write access to partitions, each of which is [held](crate::Embedded::hold) before it is led, beside other processes.
     /// Creates the directory and the file if absent.
     Shared,
     /// Read access, beside other processes or without one. Every change is refused.

@@ -13,7 +13,7 @@ async fn recall_before_the_start_settles_without_a_call() {
     let mut harness = Harness::new().await;
     for job in [safe("read", "note", json!({})), unsafe_to_repeat("pay", "note", json!({}))] {
         harness.publish(&job).await;
-        harness.backend.jobs.recall(&[job.id.clone()]).await.expect("recalled");
+        harness.backend.jobs.recall(std::slice::from_ref(&job.id)).await.expect("recalled");
     }
     harness.start(WorkerConfig::default());
     for job in [safe("read", "note", json!({})), unsafe_to_repeat("pay", "note", json!({}))] {
@@ -30,7 +30,7 @@ async fn recall_during_the_call_cancels_it_and_an_unsafe_call_is_indeterminate()
     for (calls, job) in [(1, &safe), (2, &not)] {
         harness.publish(job).await;
         harness.called(calls).await;
-        harness.backend.jobs.recall(&[job.id.clone()]).await.expect("recalled");
+        harness.backend.jobs.recall(std::slice::from_ref(&job.id)).await.expect("recalled");
     }
     assert_eq!(harness.fault(&safe.id).await.class, FaultClass::Cancelled);
     let fault = harness.indeterminate(&not.id).await;
@@ -46,7 +46,7 @@ async fn recall_during_a_wait_ends_the_retries() {
     job.retry.delay = Duration::from_secs(1);
     harness.publish(&job).await;
     harness.called(1).await;
-    harness.backend.jobs.recall(&[job.id.clone()]).await.expect("recalled");
+    harness.backend.jobs.recall(std::slice::from_ref(&job.id)).await.expect("recalled");
     assert_eq!(harness.fault(&job.id).await.class, FaultClass::Cancelled);
     assert_eq!(harness.journal().len(), 1);
     harness.close().await;
