@@ -49,7 +49,7 @@ async fn process_without_nats_or_redis_reports_it_and_gives_up_in_time() {
         &absent_redis.url(),
     );
     let ended = neither.run().await.expecting(6);
-    let error = ended.stderr.lines().find(|line| line.contains("error:")).unwrap_or_default();
+    let error = ended.stderr.lines().find(|line| line.starts_with("error:")).unwrap_or_default();
     assert!(error.contains("NATS") && error.contains("Redis"), "{ended}");
     let listing = ["runs", "list", "--connect-deadline", "1s"];
     process(&scratch, &listing, &absent_nats.url(), &redis.url()).run().await.expecting(6);

@@ -82,23 +82,20 @@ async fn connected<T>(
 ) -> Result<T, Failure> {
     let server = format!("NATS at {} ({})", config.nats(), config.origin(SettingKey::NatsUrl));
     reporting(&server, connecting).await.map_err(|error| {
-        use nats::ConnectError as ErrorCause;
+        use nats::ConnectError as Cause;
         let (exit, key) = match &error {
-            ErrorCause::Unreachable { .. } | ErrorCause::NoStreams { .. } => {
-                (Exit::Unreachable, SettingKey::NatsUrl)
-            }
-            ErrorCause::Refused { .. } | ErrorCause::Denied { .. } => (Exit::Denied, SettingKey::NatsUrl),
+            Cause::Unreachable { .. } | Cause::NoStreams { .. } => (Exit::Unreachable, SettingKey::NatsUrl),
+            Cause::Refused { .. } | Cause::Denied { .. } => (Exit::Denied, SettingKey::NatsUrl),
             // The server answers, and Longshore cannot rely on its version or its configuration.
-            ErrorCause::Tls { .. }
-            | ErrorCause::TooOld { .. }
-            | ErrorCause::NoJetStream { .. }
-            | ErrorCause::Mismatch { .. } => (Exit::Denied, SettingKey::NatsUrl),
+            Cause::Tls { .. } | Cause::TooOld { .. } | Cause::NoJetStream { .. } | Cause::Mismatch { .. } => {
+                (Exit::Denied, SettingKey::NatsUrl)
+            }
             // A setting of this process is wrong.
-            ErrorCause::Url { .. } => (Exit::Usage, SettingKey::NatsUrl),
-            ErrorCause::Credentials { .. } => (Exit::Usage, SettingKey::NatsCredentials),
-            ErrorCause::File(error) => (Exit::Usage, nats_file_key(error.role)),
-            ErrorCause::Partitions { .. } => (Exit::Usage, SettingKey::Partitions),
-            ErrorCause::Other(_) => (Exit::Error, SettingKey::NatsUrl),
+            Cause::Url { .. } => (Exit::Usage, SettingKey::NatsUrl),
+            Cause::Credentials { .. } => (Exit::Usage, SettingKey::NatsCredentials),
+            Cause::File(error) => (Exit::Usage, nats_file_key(error.role)),
+            Cause::Partitions { .. } => (Exit::Usage, SettingKey::Partitions),
+            Cause::Other(_) => (Exit::Error, SettingKey::NatsUrl),
         };
         refused(config, exit, key, error.to_string())
     })
@@ -114,22 +111,20 @@ pub(super) async fn redis(config: &Config, connect_deadline: Duration) -> Result
     });
     let server = format!("Redis at {} ({})", config.redis_url, config.origin(SettingKey::RedisUrl));
     reporting(&server, connecting).await.map_err(|error| {
-        use redis::ConnectError as ErrorCause;
+        use redis::ConnectError as Cause;
         let (exit, key) = match &error {
-            ErrorCause::Unreachable { .. } => (Exit::Unreachable, SettingKey::RedisUrl),
-            ErrorCause::Credentials { .. } | ErrorCause::Permission { .. } => {
-                (Exit::Denied, SettingKey::RedisUrl)
-            }
+            Cause::Unreachable { .. } => (Exit::Unreachable, SettingKey::RedisUrl),
+            Cause::Credentials { .. } | Cause::Permission { .. } => (Exit::Denied, SettingKey::RedisUrl),
             // The server answers, and Longshore cannot rely on its version or its configuration.
-            ErrorCause::Tls { .. }
-            | ErrorCause::TooOld { .. }
-            | ErrorCause::Evicting { .. }
-            | ErrorCause::DroppingTransactions { .. }
-            | ErrorCause::Replica { .. } => (Exit::Denied, SettingKey::RedisUrl),
+            Cause::Tls { .. }
+            | Cause::TooOld { .. }
+            | Cause::Evicting { .. }
+            | Cause::DroppingTransactions { .. }
+            | Cause::Replica { .. } => (Exit::Denied, SettingKey::RedisUrl),
             // A setting of this process is wrong.
-            ErrorCause::Address { .. } => (Exit::Usage, SettingKey::RedisUrl),
-            ErrorCause::File(error) => (Exit::Usage, redis_file_key(error.role)),
-            ErrorCause::Other { .. } => (Exit::Error, SettingKey::RedisUrl),
+            Cause::Address { .. } => (Exit::Usage, SettingKey::RedisUrl),
+            Cause::File(error) => (Exit::Usage, redis_file_key(error.role)),
+            Cause::Other { .. } => (Exit::Error, SettingKey::RedisUrl),
         };
         refused(config, exit, key, error.to_string())
     })
