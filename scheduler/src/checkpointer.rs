@@ -94,13 +94,13 @@ pub(crate) struct Checkpointer {
     /// Checkpoint in the store, as far as is known.
     stored: StoredCheckpoint,
     state: CommitState,
-    /// When the next commit is due, if there are changes.
+    /// Time at which the next commit is due, if there are changes.
     due_at: Option<Instant>,
     /// Time from a change to its commit.
     interval: Duration,
     /// Changes were discarded that no commit has.
     has_discarded: bool,
-    /// When the store last accepted a commit.
+    /// Time at which the store last accepted a commit.
     accepted_at: Instant,
     pause: Duration,
     /// Ends the pause after a failed commit early, once the store accepts writes again.

@@ -20,7 +20,7 @@ pub(crate) enum StoreMode {
     Single,
     /// Stored by itself, and only if its subject has no message.
     IfAbsent,
-    /// Merged with neighbours of this mode and the same subject into one message. Readers of the subject accept
+    /// Merged with adjacent messages of this mode and the same subject into one message. Readers of the subject accept
     /// [joined](longshore_proto::join) bodies.
     Mergeable,
 }
