@@ -76,29 +76,30 @@ pub(super) async fn client(config: &Config, name: &str, deadline: Duration) -> R
     Box::pin(connected(config, NatsClient::connect(nats_config(config, name, deadline)))).await
 }
 
+/// Awaits a connection to NATS. Names the setting to correct if it fails.
 async fn connected<T>(
     config: &Config,
     connecting: impl Future<Output = Result<T, nats::ConnectError>>,
 ) -> Result<T, Failure> {
     let server = format!("NATS at {} ({})", config.nats(), config.origin(SettingKey::NatsUrl));
     reporting(&server, connecting).await.map_err(|error| {
-        use nats::ConnectError as ErrorCause;
+        use nats::ConnectError;
         let (exit, key) = match &error {
-            ErrorCause::Unreachable { .. } | ErrorCause::NoStreams { .. } => {
+            ConnectError::Unreachable { .. } | ConnectError::NoStreams { .. } => {
                 (Exit::Unreachable, SettingKey::NatsUrl)
             }
-            ErrorCause::Refused { .. } | ErrorCause::Denied { .. } => (Exit::Denied, SettingKey::NatsUrl),
+            ConnectError::Refused { .. } | ConnectError::Denied { .. } => (Exit::Denied, SettingKey::NatsUrl),
             // The server answers, and Longshore cannot rely on its version or its configuration.
-            ErrorCause::Tls { .. }
-            | ErrorCause::TooOld { .. }
-            | ErrorCause::NoJetStream { .. }
-            | ErrorCause::Mismatch { .. } => (Exit::Denied, SettingKey::NatsUrl),
+            ConnectError::Tls { .. }
+            | ConnectError::TooOld { .. }
+            | ConnectError::NoJetStream { .. }
+            | ConnectError::Mismatch { .. } => (Exit::Denied, SettingKey::NatsUrl),
             // A setting of this process is wrong.
-            ErrorCause::Url { .. } => (Exit::Usage, SettingKey::NatsUrl),
-            ErrorCause::Credentials { .. } => (Exit::Usage, SettingKey::NatsCredentials),
-            ErrorCause::File(error) => (Exit::Usage, nats_file_key(error.role)),
-            ErrorCause::Partitions { .. } => (Exit::Usage, SettingKey::Partitions),
-            ErrorCause::Other(_) => (Exit::Error, SettingKey::NatsUrl),
+            ConnectError::Url { .. } => (Exit::Usage, SettingKey::NatsUrl),
+            ConnectError::Credentials { .. } => (Exit::Usage, SettingKey::NatsCredentials),
+            ConnectError::File(error) => (Exit::Usage, nats_file_key(error.role)),
+            ConnectError::Partitions { .. } => (Exit::Usage, SettingKey::Partitions),
+            ConnectError::Other(_) => (Exit::Error, SettingKey::NatsUrl),
         };
         refused(config, exit, key, error.to_string())
     })
@@ -114,22 +115,22 @@ pub(super) async fn redis(config: &Config, connect_deadline: Duration) -> Result
     });
     let server = format!("Redis at {} ({})", config.redis_url, config.origin(SettingKey::RedisUrl));
     reporting(&server, connecting).await.map_err(|error| {
-        use redis::ConnectError as ErrorCause;
+        use redis::ConnectError;
         let (exit, key) = match &error {
-            ErrorCause::Unreachable { .. } => (Exit::Unreachable, SettingKey::RedisUrl),
-            ErrorCause::Credentials { .. } | ErrorCause::Permission { .. } => {
+            ConnectError::Unreachable { .. } => (Exit::Unreachable, SettingKey::RedisUrl),
+            ConnectError::Credentials { .. } | ConnectError::Permission { .. } => {
                 (Exit::Denied, SettingKey::RedisUrl)
             }
             // The server answers, and Longshore cannot rely on its version or its configuration.
-            ErrorCause::Tls { .. }
-            | ErrorCause::TooOld { .. }
-            | ErrorCause::Evicting { .. }
-            | ErrorCause::DroppingTransactions { .. }
-            | ErrorCause::Replica { .. } => (Exit::Denied, SettingKey::RedisUrl),
+            ConnectError::Tls { .. }
+            | ConnectError::TooOld { .. }
+            | ConnectError::Evicting { .. }
+            | ConnectError::DroppingTransactions { .. }
+            | ConnectError::Replica { .. } => (Exit::Denied, SettingKey::RedisUrl),
             // A setting of this process is wrong.
-            ErrorCause::Address { .. } => (Exit::Usage, SettingKey::RedisUrl),
-            ErrorCause::File(error) => (Exit::Usage, redis_file_key(error.role)),
-            ErrorCause::Other { .. } => (Exit::Error, SettingKey::RedisUrl),
+            ConnectError::Address { .. } => (Exit::Usage, SettingKey::RedisUrl),
+            ConnectError::File(error) => (Exit::Usage, redis_file_key(error.role)),
+            ConnectError::Other { .. } => (Exit::Error, SettingKey::RedisUrl),
         };
         refused(config, exit, key, error.to_string())
     })
