@@ -23,7 +23,7 @@ use super::open_error::OpenError;
 /// Longest text of a lock file that was written here: a process id and [`NAMED_RUNS`] run ids.
 const TEXT_LIMIT_BYTES: u64 = 64 * 1024;
 
-/// Most runs that a holder names. With more it names none, which means all runs of the partition.
+/// Maximum number of runs that a holder names. With more it names none, which means all runs of the partition.
 const NAMED_RUNS: usize = 1_000;
 
 /// Time limit for another process to prepare the directory. That takes milliseconds, and a few seconds on a disk that

@@ -9,14 +9,14 @@ use longshore_proto::join_messages;
 
 use super::message::{AROUND_BODY_BYTES, OutgoingMessage, StoreMode};
 
-/// Most bytes of a merged message: small enough that nothing behind it waits long.
+/// Maximum number of bytes of a merged message: small enough that nothing behind it waits long.
 const MERGED_BYTES: usize = 64 * 1024;
 
-/// Most messages of a merged one. Readers ask for some hundred entries at once, and one message should not be many
-/// times more than that.
+/// Maximum number of messages in a merged message. Readers ask for some hundred entries at once, and one message should not
+/// be many times more than that.
 const MERGED_MESSAGES: usize = 128;
 
-/// Most bytes that the lengths of the parts take in a merged message.
+/// Maximum number of bytes that the lengths of the parts take in a merged message.
 const LENGTHS_BYTES: usize = 1 + 4 * MERGED_MESSAGES;
 
 /// Messages as they go to the server.
