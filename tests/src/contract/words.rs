@@ -1,4 +1,4 @@
-//! Values for contracts: runs, events, jobs and commits, each with a number that makes it unique.
+//! Values for contracts: runs, events, jobs and checkpoint marks, each with a number that makes it unique.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub(super) fn claim_key(n: u64) -> ClaimKey {
     ClaimKey { run: run(n), submitted_at: Timestamp::default(), step: step() }
 }
 
-/// A job for the server `files`.
+/// Returns a job for the server `files`.
 pub(super) fn job(n: u64) -> Job {
     job_for("files", n)
 }
