@@ -42,8 +42,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// lists lack what the store lost.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Most ended runs in memory that wait for a commit: some dozens of megabytes, and as many as a busy partition ends in half a
-/// minute.
+/// Maximum number of ended runs in memory that wait for a commit: some dozens of megabytes, and as many as a busy
+/// partition ends in half a minute.
 const MOST_ENDED_RUNS: usize = 10_000;
 
 /// Tries to write the last checkpoint: the commit that is under way, that commit again, and a last one.
@@ -91,7 +91,7 @@ pub(crate) enum CheckpointTask {
 pub(crate) struct Checkpointer {
     backend: Backend,
     partition: Partition,
-    /// Checkpoint in the store, as far as is known.
+    /// Known checkpoint in the store.
     stored: StoredCheckpoint,
     state: CommitState,
     /// Time at which the next commit is due, if there are changes.
