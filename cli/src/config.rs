@@ -41,7 +41,7 @@ pub(crate) use key::SettingKey;
 pub(crate) use origin::SettingOrigin;
 pub(crate) use value::{AtomicBatches, LogFormat, StoreAddress};
 
-/// Variables that are no settings of a cluster. They are read together with the options of the same meaning.
+/// Variables that are not settings of a cluster. They are read together with the options of the same meaning.
 const OTHER_VARIABLES: [&str; 2] = ["LONGSHORE_CONFIG", "LONGSHORE_DATA"];
 
 /// Settings on the command line.
