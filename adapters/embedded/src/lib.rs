@@ -213,7 +213,7 @@ fn open_writer(directory: DataDirectory, access: Access) -> Result<WriteAccess, 
     let connection = database::open_writer(&directory)?;
     drop(setup);
     if access == Access::ReadWrite {
-        claims::settle_all(&connection, clock::now()).map_err(|source| broken(Box::new(source)))?;
+        claims::end_all_leases(&connection, clock::now()).map_err(|source| broken(Box::new(source)))?;
     }
     let held = Arc::new(HeldPartitions::new(directory));
     let released = Arc::clone(&held);

@@ -121,5 +121,5 @@ fn state(connection: &Connection, partition: Partition, tail: Seq) -> Result<Par
 
 /// Ends the claims of earlier holders of a partition. They are gone, since their lock is free.
 pub(super) fn settle_claims(connection: &Connection, partition: Partition) -> rusqlite::Result<()> {
-    claims::settle_partition(connection, partition, clock::now())
+    claims::end_leases_of_partition(connection, partition, clock::now())
 }

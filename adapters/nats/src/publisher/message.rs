@@ -21,7 +21,7 @@ pub(crate) enum StoreMode {
     /// Stored by itself, and only if its subject has no message.
     IfAbsent,
     /// Merged with adjacent messages of this mode and the same subject into one message. Readers of the subject accept
-    /// [joined](longshore_proto::join) bodies.
+    /// [joined](longshore_proto::join_messages) bodies.
     Mergeable,
 }
 
