@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::wait::until_true;
 
-use super::words::{LOG, node};
+use super::values::{PARTITION, node};
 use super::{Fixture, contracts};
 
 contracts![
@@ -44,7 +44,7 @@ impl Leases {
     }
 
     async fn hold(&self, who: &str, ttl: Duration) -> bool {
-        self.0.hold(LOG, &node(who), ttl).await.expect("answers")
+        self.0.hold(PARTITION, &node(who), ttl).await.expect("answers")
     }
 
     /// Takes the lease as soon as no other node has it.
@@ -53,7 +53,7 @@ impl Leases {
     }
 
     async fn release(&self, who: &str) {
-        self.0.release(LOG, &node(who)).await.expect("answers");
+        self.0.release(PARTITION, &node(who)).await.expect("answers");
     }
 
     async fn announce_scheduler(&self, who: &str, ttl: Duration) -> Vec<NodeId> {

@@ -10,10 +10,10 @@ use longshore_proto::{
 use serde_json::json;
 
 /// The partition of every contract that needs only one.
-pub(super) const LOG: Partition = Partition(0);
+pub(super) const PARTITION: Partition = Partition(0);
 
 pub(super) fn run(n: u64) -> RunId {
-    run_in(LOG, n)
+    run_in(PARTITION, n)
 }
 
 pub(super) fn run_in(partition: Partition, n: u64) -> RunId {
