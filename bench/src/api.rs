@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use crate::error::{BenchError, BenchErrorKind};
 
-/// The limit for an answer, as long as the command line gives: an election of JetStream's leaders takes about four seconds.
+/// The limit for an answer, the same as in the command line. An election of a JetStream leader takes about four seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// The headers of an answer that refuses, as NATS' micro services have them (ADR-32).
+/// The headers of an error response, as in the services protocol of NATS (ADR-32).
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
 const ERROR_TEXT: &str = "Nats-Service-Error";
 

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Every step of Longshore needs these four actions too, with the same settings of the streams and the same order of
-//! acknowledgements. The bare loop has no state, no claims, no checkpoints, and one log. It is measured with messages
-//! published one by one, many at a time, and in atomic batches; the faster way is the floor.
+//! acknowledgements. The bare loop has no state, no claims, no checkpoints, and one log. It is measured twice: with
+//! single messages, many of them unacknowledged at a time, and with atomic batches. The faster one is the floor.
 
 use std::time::Duration;
 
@@ -29,16 +29,16 @@ const JOBS: &str = "LS_BENCH_JOBS";
 const LOG: &str = "LS_BENCH_LOG";
 const LOG_SUBJECT: &str = "longshore-bench.log";
 
-/// Steps before the first that counts.
+/// Number of steps that are executed before the measurement starts.
 const WARM_UP: u32 = 500;
 
 /// The limit for one round: more than ten times what a round takes.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Bytes of a job and of a result: about what they are of a small call.
+/// Body of a job and of a result, about as large as that of a small call.
 const BODY: [u8; 256] = [b'x'; 256];
 
-/// The client's side, with a connection for each part.
+/// The clients of the bare loop, with a connection for each part.
 pub(crate) struct BareLoop {
     submitter: Context,
     workers: Vec<Context>,
@@ -48,7 +48,7 @@ pub(crate) struct BareLoop {
 }
 
 impl BareLoop {
-    /// One connection submits, one reads, and the others work.
+    /// Creates the clients. One connection submits, one reads, and the others work.
     pub(crate) fn new(submitter: &Client, reader: &Client, workers: &[Client]) -> Self {
         let workers = workers.iter().map(context).collect();
         Self { submitter: context(submitter), workers, reader: context(reader), next: 0 }
@@ -110,7 +110,7 @@ impl BareLoop {
         Ok(Floor { steps_per_second: pipelined.max(batched), pipelined, batched })
     }
 
-    /// Measures steps in a second, with as many in progress as `mode` allows.
+    /// Measures the steps per second, with as many in progress as `mode` allows.
     async fn many(&mut self, steps: u32, mode: PublishMode) -> StepResult<f64> {
         let mut log = self.log().await?;
         let mut workers = self.work(mode).await?;
@@ -154,7 +154,7 @@ impl BareLoop {
         Ok(consumer.stream().max_messages_per_batch(WINDOW).messages().await?)
     }
 
-    /// Starts the workers. They end when they are dropped.
+    /// Starts the workers. They end when the returned set is dropped.
     async fn work(&self, mode: PublishMode) -> StepResult<JoinSet<StepResult<()>>> {
         let config = pull::Config {
             durable_name: Some("work".to_owned()),
@@ -223,11 +223,11 @@ fn failed_worker(ended: StepResult<()>) -> Box<dyn std::error::Error + Send + Sy
 async fn run_jobs(context: Context, jobs: pull::Stream, mode: PublishMode) -> StepResult<()> {
     let (size, at_once) = mode.window();
     let chunks = jobs.ready_chunks(size);
-    let done = chunks.map(|chunk| settle(&context, chunk, mode)).buffer_unordered(at_once);
+    let done = chunks.map(|chunk| publish_results(&context, chunk, mode)).buffer_unordered(at_once);
     done.try_collect().await
 }
 
-async fn settle<E: std::error::Error + Send + Sync + 'static>(
+async fn publish_results<E: std::error::Error + Send + Sync + 'static>(
     context: &Context,
     jobs: Vec<Result<Message, E>>,
     mode: PublishMode,

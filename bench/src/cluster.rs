@@ -94,32 +94,32 @@ impl StartedCluster {
         })
     }
 
-    /// The address of its NATS.
+    /// Returns the address of its NATS.
     pub fn nats_url(&self) -> String {
         format!("nats://{}", self.nats_port.address())
     }
 
-    /// The address of its Redis.
+    /// Returns the address of its Redis.
     pub fn redis_url(&self) -> String {
         format!("redis://{}", self.redis_port.address())
     }
 
-    /// The configuration file of its processes.
+    /// Returns the configuration file of its processes.
     pub fn config_file(&self) -> PathBuf {
         self.folder.path().join("longshore.toml")
     }
 
-    /// The `sync_interval` of its NATS: `default` or `always`.
+    /// Returns the `sync_interval` of its NATS: `default` or `always`.
     pub(crate) fn sync(&self) -> &'static str {
         if self.sync_always { "always" } else { "default" }
     }
 
-    /// The number of its schedulers.
+    /// Returns the number of its schedulers.
     pub(crate) fn schedulers(&self) -> usize {
         self.schedulers.len()
     }
 
-    /// Memory and processor time of each process, by its name.
+    /// Returns the memory and processor time of each process, by its name.
     pub(crate) fn usage(&self) -> Vec<(String, Usage)> {
         self.all().map(|process| (process.name().to_owned(), process.usage())).collect()
     }
@@ -185,7 +185,7 @@ async fn start_redis(launch: Launch, port: &OwnedPort) -> Result<Process, BenchE
     Ok(redis::start(&launch, port, None).await?)
 }
 
-/// The path of a program as seen from another folder. A name alone is looked up in the `PATH`.
+/// Returns the path of a program as seen from another folder. A name alone is looked up in the `PATH`.
 fn program(named: &Path) -> PathBuf {
     if named.components().count() == 1 {
         return named.to_owned();

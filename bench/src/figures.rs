@@ -130,7 +130,7 @@ pub struct Takeover {
 }
 
 impl Latency {
-    /// The two figures of many samples.
+    /// Returns the two figures of many samples.
     pub(crate) fn of(mut samples: Vec<Duration>) -> Self {
         samples.sort_unstable();
         let at = |hundredths: usize| {
@@ -147,7 +147,7 @@ impl Floor {
         if self.batched > self.pipelined { PublishMode::AtomicBatch } else { PublishMode::OneByOne }
     }
 
-    /// The better of two rounds, figure by figure: a busy machine only ever makes it worse.
+    /// Returns the better figures of two rounds, because other load on the machine can only make a figure worse.
     pub(crate) fn better(self, other: Self) -> Self {
         Self {
             steps_per_second: self.steps_per_second.max(other.steps_per_second),

@@ -50,19 +50,19 @@ pub(crate) struct Workload {
     subject: String,
 }
 
-/// The answer to a submit, as far as it is needed here.
+/// The needed fields of the answer to a submit.
 #[derive(Deserialize)]
 struct Submitted {
     run: RunId,
 }
 
-/// The answer to a registration, as far as it is needed here.
+/// The needed fields of the answer to a registration.
 #[derive(Deserialize)]
 struct WorkflowVersion {
     digest: Digest,
 }
 
-/// A list of runs, as far as it is needed here.
+/// The needed fields of a list of runs.
 #[derive(Deserialize)]
 struct RunList {
     runs: Vec<RunSummary>,
@@ -222,8 +222,8 @@ fn no_update(runs: u32) -> BenchError {
     BenchError::other(format!("{runs} runs were submitted, and no update said that they have ended"))
 }
 
-/// The text of a workflow of calls in a row, each with the output of the one before. They may be repeated, so no call is
-/// claimed.
+/// Returns the text of a workflow of consecutive calls, each with the output of the one before. They may be repeated, so no
+/// call is claimed.
 fn workflow_text(name: &str, tool: &BenchTool, steps: usize) -> String {
     let step = |number: usize| {
         let text = match number {

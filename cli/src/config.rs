@@ -41,7 +41,7 @@ pub(crate) use key::SettingKey;
 pub(crate) use origin::SettingOrigin;
 pub(crate) use value::{AtomicBatches, LogFormat, StoreAddress};
 
-/// Variables that are no settings of a cluster. They are read together with the options of the same meaning.
+/// Variables that are not settings of a cluster. They are read together with the options of the same meaning.
 const OTHER_VARIABLES: [&str; 2] = ["LONGSHORE_CONFIG", "LONGSHORE_DATA"];
 
 /// Settings on the command line.
@@ -383,7 +383,7 @@ fn set<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a 
     environment.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
 }
 
-/// Returns problems with variables whose names begin like settings and are none.
+/// Returns problems with variables whose names begin like settings and are not settings.
 fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
     let mut known: Vec<String> = OTHER_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
     for key in SettingKey::ALL {

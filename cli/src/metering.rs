@@ -133,7 +133,7 @@ fn describe() {
     let oldest = "Age of the oldest job of a server in the cluster's queue.";
     describe_gauge!("longshore_server_oldest_job_age_seconds", Unit::Seconds, oldest);
     describe_counter!(
-        "longshore_news_dropped_total",
+        "longshore_run_updates_dropped_total",
         "Run updates that this process dropped because too many waited."
     );
 }

@@ -1,6 +1,6 @@
 //! Writer of stdout and stderr: results go to stdout, everything else to stderr.
 //!
-//! No other module writes to them. Results are lines of text or JSON; a closed stdout (`| head`) is no error. Messages, log
+//! No other module writes to them. Results are lines of text or JSON; a closed stdout (`| head`) is not an error. Messages, log
 //! lines and the live view share one [`Screen`], so that they do not overwrite each other.
 
 mod elapsed;
@@ -215,7 +215,7 @@ impl Output {
         self.unmasked(&json_without_credentials(lines));
     }
 
-    /// Prints an address unmasked, because a person has to use it, such as one that a tool has returned.
+    /// Prints an address without masking credentials in it, because a person has to open it.
     pub(crate) fn address(&self, before: &str, address: &str) {
         if !self.is_quiet {
             self.unmasked(&hanging(&format!("{before}{address}")));

@@ -1,4 +1,4 @@
-//! Starts nats-server, and waits until the started server says its own name.
+//! Starts nats-server, and waits until a server with the given name answers.
 
 use std::fs;
 use std::time::Duration;
@@ -19,10 +19,10 @@ const INFO_LIMIT: Duration = Duration::from_secs(1);
 const CONFIGURATION: &str = "nats.conf";
 
 /// Writes a configuration file with this port and name, starts the server, and waits until it answers with its name.
-/// `settings` are the rest of the configuration. A client can be answered when this returns, also with TLS.
+/// `settings` is the rest of the configuration. When this returns, the server accepts clients, also with TLS.
 ///
 /// # Errors
-/// A program that is not there, that ends, that does not answer in time, or another server on the port.
+/// If the program does not exist, ends, or does not answer in time, or if another server has the port.
 pub async fn start(
     launch: &Launch,
     port: &OwnedPort,

@@ -56,7 +56,7 @@ fn start_of(text: &str) -> usize {
     text.len() - scheme.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).len()
 }
 
-/// Returns true if no address goes on with the character. Escape sequences of terminals begin with a control character.
+/// Returns true if the character ends an address. Escape sequences of terminals begin with a control character.
 fn is_end(c: char) -> bool {
     c.is_whitespace() || c.is_control() || QUOTES.contains(&c) || matches!(c, '<' | '>')
 }

@@ -24,11 +24,11 @@ pub trait JobQueue: Send + Sync {
     /// Queues jobs, except those that are queued or delivered already.
     async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error>;
 
-    /// Returns true for each job that is queued, or delivered and not acknowledged. The results are in the order of the jobs.
+    /// Returns one value for each job, in the same order: true if it is queued, or delivered and not acknowledged.
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error>;
 
     /// Returns the number of jobs of a server that wait for a worker, if this job is among them. `None` if it was delivered,
-    /// if it is not in the queue, and where this is not known.
+    /// if it is not in the queue, or if the queue does not know.
     async fn waiting(&self, _server: &ServerName, _job: &JobId) -> Result<Option<u64>, Error> {
         Ok(None)
     }

@@ -9,7 +9,7 @@ use crate::Error;
 /// adapters have the same limit, so that a workflow that runs on one runs on the others.
 pub const ENTRY_LIMIT_BYTES: usize = (1024 - 64) * 1024;
 
-/// The used share of a log, in per cent, from which on submits are refused. The rest is a reserve for the results of runs
+/// The used share of a log, in per cent, at which submits start to be refused. The rest is a reserve for the results of runs
 /// that were admitted.
 pub const ADMISSION_LIMIT_PERCENT: u64 = 70;
 

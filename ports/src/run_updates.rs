@@ -3,7 +3,7 @@
 use longshore_proto::{RunId, RunSummary, RunView, StepView};
 use serde::Serialize;
 
-/// What changed in a run since its last update. One message, however many steps changed.
+/// The changes in a run since its last update: one message, however many steps changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunUpdate {
     /// The summary of the run after the change.

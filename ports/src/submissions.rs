@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Receipt};
 
-/// A message as it came, unchecked.
+/// A raw message, which is not checked yet.
 pub struct Incoming {
     /// The place in the stream it was kept in, with the stream's life: the same for every delivery, another for every
     /// message. The run's id is derived from it when the submitter brought none.

@@ -20,7 +20,7 @@ impl fmt::Display for Incarnation {
 
 /// A hash over all log entries applied so far. Equal hashes mean equal histories.
 ///
-/// It detects a log that lost its end and continued with other entries. It is not cryptographic, so it is no protection
+/// It detects a log that lost its end and continued with other entries. It is not cryptographic, so it does not protect
 /// against forgery.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]

@@ -1,16 +1,17 @@
-//! JSON values that are inline in a message, or references to large ones.
+//! JSON values in messages: small ones inline, large ones as references to blobs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Digest;
 
-/// The largest value that is inline in a message, in bytes of JSON text; larger ones are blobs. Keeps records below a
-/// broker's payload limit (1 MiB by default), and the state small, which is checkpointed many times a second.
+/// The largest value that is inline in a message, in bytes of JSON text; larger ones are blobs. The limit keeps records
+/// below a broker's payload limit (1 MiB by default). It also keeps the checkpoints small, which are written many times a
+/// second.
 pub const INLINE_LIMIT_BYTES: usize = 64 * 1024;
 
 /// The largest blob, in bytes. A value is copied in memory several times on its way into a call; larger data belongs
-/// into a file that a tool reads itself.
+/// in a file that a tool reads itself.
 pub const BLOB_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// A JSON value, or a reference to a large one.
@@ -31,7 +32,7 @@ pub enum Payload {
 /// A value as a payload, with the blob that has to be stored before the payload is used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpilledPayload {
-    /// The value, or the address of `blob`.
+    /// The value, or a reference to `blob`.
     pub payload: Payload,
     /// JSON text of a value of more than [`INLINE_LIMIT_BYTES`].
     pub blob: Option<Vec<u8>>,
@@ -41,7 +42,7 @@ impl Payload {
     /// The value `null`.
     pub const NULL: Self = Self::Inline(Value::Null);
 
-    /// Turns a value into a payload, and a large one into a blob and its address.
+    /// Converts a value into a payload. A large value becomes a blob and a reference to it.
     pub fn spill(value: Value) -> SpilledPayload {
         let text = value.to_string();
         if text.len() <= INLINE_LIMIT_BYTES {
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn value_above_the_limit_becomes_a_blob_and_its_address() {
+    fn value_above_the_limit_becomes_a_blob_and_a_reference() {
         // The text has two quotation marks.
         let value = |bytes| Value::String("x".repeat(bytes - 2));
         let inline = Payload::spill(value(INLINE_LIMIT_BYTES));

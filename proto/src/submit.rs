@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The header that holds the submitter's id where the body has no [`SubmitBody::id`].
+/// The header with the id of a submit whose body has no [`SubmitBody::id`].
 ///
 /// `Nats-Msg-Id` is accepted too. But JetStream drops a message whose `Nats-Msg-Id` it saw within the last tenth of a
-/// second under any subject, and so in any namespace; ids in this header and in bodies are separate for each namespace.
+/// second, whatever the subject and thus the namespace was. Ids in this header and in bodies are separate for each
+/// namespace.
 pub const ID_HEADER: &str = "Longshore-Id";
 
-/// Body of a submit: of a request as JSON, of a published message as JSON or, by its `Content-Type`, MessagePack. An empty
+/// Body of a submit. A request is JSON; a published message is JSON, or MessagePack if its `Content-Type` says so. An empty
 /// message submits without inputs.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

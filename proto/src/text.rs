@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::de::{Error, Visitor};
 use serde::{Deserializer, Serializer};
 
-/// Usual maximal length of such a text: that of a digest.
+/// Initial capacity of the buffer: the length of a digest, which is the longest of the usual texts.
 const USUAL_BYTES: usize = 64;
 
 /// Serializes a value as the text of its `Display`.

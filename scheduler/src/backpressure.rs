@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Number of outstanding jobs from which on ingest slows down. A busy process completes as many within some hundredths of a
+/// Number of outstanding jobs at which ingest starts to slow down. A busy process completes as many within some hundredths of a
 /// second, so that workers do not run out of jobs.
 const MANY_JOBS: usize = 256;
 

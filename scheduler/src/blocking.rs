@@ -27,7 +27,7 @@ pub(crate) struct CheckSlots {
 pub(crate) struct CheckPermit(Option<NamespacePermits>);
 
 impl Default for CheckSlots {
-    /// As many concurrent checks as there are processors.
+    /// Allows as many concurrent checks as there are processors.
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
         Self::new(processors.max(LEAST_CHECKS))

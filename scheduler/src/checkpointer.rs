@@ -42,8 +42,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// lists lack what the store lost.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Most ended runs in memory that wait for a commit: some dozens of megabytes, and as many as a busy partition ends in half a
-/// minute.
+/// Maximum number of ended runs in memory that wait for a commit: some dozens of megabytes, and as many as a busy
+/// partition ends in half a minute.
 const MOST_ENDED_RUNS: usize = 10_000;
 
 /// Tries to write the last checkpoint: the commit that is under way, that commit again, and a last one.
@@ -91,16 +91,16 @@ pub(crate) enum CheckpointTask {
 pub(crate) struct Checkpointer {
     backend: Backend,
     partition: Partition,
-    /// Checkpoint in the store, as far as is known.
+    /// Known checkpoint in the store.
     stored: StoredCheckpoint,
     state: CommitState,
-    /// When the next commit is due, if there are changes.
+    /// Time at which the next commit is due, if there are changes.
     due_at: Option<Instant>,
     /// Time from a change to its commit.
     interval: Duration,
     /// Changes were discarded that no commit has.
     has_discarded: bool,
-    /// When the store last accepted a commit.
+    /// Time at which the store last accepted a commit.
     accepted_at: Instant,
     pause: Duration,
     /// Ends the pause after a failed commit early, once the store accepts writes again.

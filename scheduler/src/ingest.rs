@@ -39,7 +39,7 @@ use crate::refusal::Refusal;
 use crate::submit::SubmitHandler;
 use crate::submit_request::SubmitRequest;
 
-/// Most messages of a batch. Each workflow is looked up once for a batch.
+/// Maximum number of messages of a batch. Each workflow is looked up once for a batch.
 const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
 /// Factor by which batches grow after the start of the process.
@@ -67,11 +67,11 @@ const PULL: &str = "pull submits";
 /// message again.
 const REMIND_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Most deliveries after which a message is still processed together with others. A lost connection and a scheduler that is
-/// stopped cost a delivery as well, so a few mean nothing.
+/// Maximum number of deliveries after which a message is still processed together with others. A lost connection and a
+/// scheduler that is stopped cost a delivery as well, so a few mean nothing.
 const SUSPECT_DELIVERIES: u32 = 2;
 
-/// Most deliveries after which a message is decoded at all.
+/// Maximum number of deliveries after which a message is decoded at all.
 const POISON_DELIVERIES: u32 = 5;
 
 /// Ingests published submits.

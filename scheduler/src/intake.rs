@@ -1,4 +1,4 @@
-//! Intake of submits and signals: checks them and appends them to the log. The append is the receipt.
+//! Intake of submits and signals: checks them and appends them to the log. They are accepted once they are appended.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +16,10 @@ use crate::blocking::CheckSlots;
 use crate::payload::put_value;
 use crate::submit_request::SubmitRequest;
 
-/// Most inputs (given or declared) that are checked on the thread of the runtime: about 1 ms of work.
+/// Maximum number of inputs (given or declared) that are checked on the thread of the runtime: about 1 ms of work.
 const FEW_INPUTS: usize = 64;
 
-/// Most plans in memory. Beyond that, all are dropped, and compiled again when they are used.
+/// Maximum number of plans in memory. Beyond that, all are dropped, and compiled again when they are used.
 const MOST_PLANS: usize = 1_000;
 
 /// Checks submits and signals, and appends them.
@@ -106,7 +106,7 @@ impl Intake {
             return Ok(plan);
         }
         let bytes = self.backend.blobs.get(digest).await?.ok_or(SubmitError::TextMissing(digest))?;
-        // WorkflowVersion texts did compile, but possibly with a version of Longshore that has another language.
+        // The texts of registered workflows did compile, but possibly with another version of the workflow language.
         let plan = self.compile(namespace, digest, &String::from_utf8_lossy(&bytes)).await?;
         self.keep_plan(&plan);
         Ok(plan)

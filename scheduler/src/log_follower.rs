@@ -20,8 +20,8 @@ use crate::recovery::{LogPosition, Recovered};
 use crate::retry::retry;
 use crate::value_count::{LARGE_VALUE_LIMIT, check_json};
 
-/// Entries of a batch, and about as many events. Their effects are appended and published together, and a batch of small
-/// records takes a few megabytes.
+/// Maximum number of entries of a batch, which have about as many events. Their effects are appended and published together,
+/// and a batch of small records takes a few megabytes.
 pub(crate) const BATCH_ENTRIES: usize = 512;
 
 /// Bytes of large values (JSON text) that stay in memory after a batch. Enough for a run that passes some on from step to step,
@@ -206,7 +206,7 @@ impl LogFollower {
         let bytes = retry("fetch a workflow", || self.backend.blobs.get(digest)).await?;
         let plan = match bytes.map(String::from_utf8) {
             None => Err(format!("the text of workflow {} is gone", digest.short())),
-            Some(Err(_)) => Err(format!("the text of workflow {} is no text", digest.short())),
+            Some(Err(_)) => Err(format!("the text of workflow {} is not valid UTF-8", digest.short())),
             Some(Ok(text)) => {
                 let compiled = on_blocking_thread(move || longshore_workflow::compile(&text)).await;
                 compiled.map(Arc::new).map_err(|problems| {

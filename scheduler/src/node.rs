@@ -58,8 +58,8 @@ pub struct NodeConfig {
 }
 
 impl Default for NodeConfig {
-    /// 8 partitions: enough for 8 schedulers, and few streams for a small broker. 6 seconds: longer than a pause of a busy
-    /// machine, and short for a person who waits for a run.
+    /// Returns the defaults. 8 partitions are enough for 8 schedulers, and mean few streams for a small broker. A time to live of
+    /// 6 seconds is longer than a pause of a busy machine, and short for a person who waits for a run.
     fn default() -> Self {
         Self { partitions: 8, ttl: Duration::from_secs(6), retention: Retention::default() }
     }

@@ -15,7 +15,7 @@ use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, Seq};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-/// LogPosition in an incarnation of a log: the last applied record, and the hash over all applied records.
+/// Position in an incarnation of a log: the last applied record, and the hash over all applied records.
 #[derive(Clone, Debug)]
 pub(crate) struct LogPosition {
     pub(crate) incarnation: Incarnation,

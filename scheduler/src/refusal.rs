@@ -144,7 +144,7 @@ pub enum Refusal {
         partition: Partition,
         /// Fullness of its log.
         percent: u64,
-        /// Fullness from which on submits are refused.
+        /// Fullness at which submits start to be refused.
         limit: u64,
     },
     /// The namespace has as many live runs as it may have.
@@ -155,7 +155,7 @@ pub enum Refusal {
     Quota {
         /// The namespace.
         namespace: Namespace,
-        /// Most live runs of a namespace.
+        /// Maximum number of live runs of a namespace.
         limit: u64,
     },
     /// Schedulers ended again and again while they processed the submit, or decoding it panicked.

@@ -1,4 +1,4 @@
-//! WorkflowVersion workflows: versions, texts and plans.
+//! Registered workflows: versions, texts and plans.
 //!
 //! Clients read and change the registry through requests; they access neither its store nor blobs.
 
@@ -13,7 +13,7 @@ use crate::intake::{Intake, SubmitError};
 use crate::refusal::Refusal;
 use crate::seen_versions::SeenVersions;
 
-/// Most versions in an answer, newest first: about 150 KiB.
+/// Maximum number of versions in an answer, newest first: about 150 KiB.
 const MOST_VERSIONS: usize = 1_000;
 
 /// A registered workflow with the text of one version.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use longshore_proto::{Digest, Namespace, WorkflowName};
 use tokio::time::Instant;
 
-/// Most cached versions, of about 200 bytes each. Those in use are cached again.
+/// Maximum number of cached versions, of about 200 bytes each. Those in use are cached again.
 const MOST_VERSIONS: usize = 1_000;
 
 /// Longest time that a version counts as registered after it was seen: another scheduler may remove its workflow.
@@ -20,7 +20,7 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 /// Key of a version of a workflow of a namespace.
 type VersionKey = (Namespace, WorkflowName, Digest);
 
-/// WorkflowVersion versions, and when each was seen.
+/// Registered versions, with the time when each was last seen.
 #[derive(Default)]
 pub(crate) struct SeenVersions {
     versions: Mutex<BTreeMap<VersionKey, Instant>>,

@@ -10,14 +10,15 @@ use std::fmt;
 use longshore_workflow::find_lossy_integer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Most bytes of a submit or a request, and of an answer: the largest message that a broker accepts by default.
+/// Maximum number of bytes of a submit or a request, and of an answer: the largest message that a broker accepts by
+/// default.
 pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// Most values of a submit or a request. A list of 200,000 numbers fits into a message, and takes about 25 MiB of memory in the
-/// worst case.
+/// Maximum number of values of a submit or a request. A list of 200,000 numbers fits into a message, and takes about 25
+/// MiB of memory in the worst case.
 pub(crate) const REQUEST_VALUE_LIMIT: usize = 200_000;
 
-/// Most values within a large value that a run reads: about 130 MiB of memory in the worst case.
+/// Maximum number of values within a large value that a run reads: about 130 MiB of memory in the worst case.
 pub(crate) const LARGE_VALUE_LIMIT: usize = 1_000_000;
 
 /// Deepest nesting of a body in MessagePack. The parser of JSON has about the same bound.

@@ -1,7 +1,7 @@
 //! Suggestions for help texts: the known name that is most similar to an unknown one.
 //!
 //! A crate of its own, because the workflow language, the worker and the command line all need it, and their common
-//! dependency is the vocabulary, which has no text distance in it. No I/O.
+//! dependency `longshore-proto` should not depend on text distances. No I/O.
 
 /// The least similarity of a suggestion (Jaro-Winkler, 0 to 1); less similar names confuse more than they help. This
 /// measure finds names with another ending.

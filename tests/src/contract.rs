@@ -15,7 +15,7 @@ pub mod job_queue;
 pub mod lease;
 pub mod run_lists;
 pub mod run_log;
-mod words;
+mod values;
 
 use std::process::ExitCode;
 use std::sync::Arc;

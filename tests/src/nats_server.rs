@@ -32,7 +32,7 @@ pub struct NatsSetup {
 }
 
 impl Default for NatsSetup {
-    /// The server that `./verify` installs, with JetStream and without other settings.
+    /// Returns the server that `./verify` installs, with JetStream and without other settings.
     fn default() -> Self {
         Self {
             program: installed(),

@@ -66,12 +66,12 @@ impl Tools {
         self.node("mcp-server-filesystem", [folder])
     }
 
-    /// Returns `mcp-server-time` over stdio, with UTC for local time; both eras.
+    /// Returns `mcp-server-time` over stdio, with UTC for local time. It speaks both protocol eras: with and without a handshake.
     pub fn time(&self) -> CommandLine {
         self.python("mcp-server-time", ["--local-timezone", "UTC"])
     }
 
-    /// Returns `mcp-server-git` over stdio, for one repository; both eras.
+    /// Returns `mcp-server-git` over stdio, for one repository. It speaks both protocol eras: with and without a handshake.
     pub fn git(&self, repository: &Path) -> CommandLine {
         self.python("mcp-server-git", [OsStr::new("--repository"), repository.as_os_str()])
     }

@@ -182,7 +182,7 @@ async fn readiness_follows_nats_and_liveness_does_not_and_metrics_count_calls() 
     let measured = [
         r#"longshore_queue_messages{queue="jobs"} 0"#,
         r#"longshore_queue_oldest_age_seconds{queue="submits"} 0"#,
-        "longshore_news_dropped_total 0",
+        "longshore_run_updates_dropped_total 0",
         r#"role="scheduler"} 1"#,
         "longshore_checkpoint_write_seconds_count",
     ];

@@ -64,7 +64,7 @@ impl SharedServers {
     }
 }
 
-/// The name of an account, of its user, and of the user's password.
+/// Returns the name of an account, which is also that of its user and the user's password.
 fn user(number: usize) -> String {
     format!("contract{number}")
 }

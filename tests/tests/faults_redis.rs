@@ -258,9 +258,9 @@ async fn status_counts_checkpoints_and_claims() {
     accept(&*redis.checkpoints(), full(1, rows(1..10))).await;
     redis.claims().claim(&claim_key(), &node("a"), HOUR).await.expect("answers");
     redis.lease().hold(LOG, &node("a"), HOUR).await.expect("answers");
-    let attending = redis.lease();
-    attending.announce_scheduler(&node("a"), HOUR).await.expect("answers");
-    attending.announce_scheduler(&node("b"), HOUR).await.expect("answers");
+    let leases = redis.lease();
+    leases.announce_scheduler(&node("a"), HOUR).await.expect("answers");
+    leases.announce_scheduler(&node("b"), HOUR).await.expect("answers");
     let status = redis.status().await.expect("answers");
     assert!(status.version.starts_with(|first: char| first.is_ascii_digit()), "{status:?}");
     assert_eq!((status.policy.as_str(), status.memory_limit_bytes), ("noeviction", Some(100 << 20)));

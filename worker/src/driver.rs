@@ -48,14 +48,14 @@ const PULL_WAIT: Duration = Duration::from_secs(20);
 /// shows.
 const WAIT_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// The most jobs in one pull: with arguments of at most 64 KiB each, 8 MiB.
+/// Maximum number of jobs in one pull: with arguments of at most 64 KiB each, 8 MiB.
 const PULL_LIMIT: usize = 128;
 
 /// The pause after a pull that failed with an error that is not retryable.
 const PULL_REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Time to settle or return calls that were cancelled at the end of the drain. The queue delivers all other jobs again when
-/// its patience ends.
+/// their acknowledgement wait ends.
 const CANCELLED_CALLS_LIMIT: Duration = Duration::from_secs(5);
 
 /// Concurrency of a worker, and its drain.

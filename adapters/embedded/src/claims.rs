@@ -1,7 +1,7 @@
 //! Claims in the data file. A claim is durable before its call begins.
 //!
 //! Only the process that holds a partition makes the calls of its runs. So a running claim of an earlier process has no
-//! holder any more: [`settle_partition`] ends its lease when the partition is taken.
+//! holder any more: [`end_leases_of_partition`] ends its lease when the partition is taken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +41,8 @@ impl Claims for ClaimTable {
         let renew = move |connection: &_| renew(connection, &row, clock::now().plus(lease));
         let renewed = self.store.write(CLAIM_BYTES, renew).await;
         match renewed.map_err(|failure| failure.when(format!("renew the claim on {key}"))) {
-            // No other process can claim while this one holds the run's partition, so a full disk costs no holder its
-            // claim.
+            // No other process can claim while this one holds the run's partition, so the holder keeps its claim even if
+            // the renewal cannot be written, for example because the disk is full.
             Err(error) if error.retryable => self.holds(key, holder).await,
             renewed => renewed,
         }
@@ -89,14 +89,14 @@ impl ClaimRow {
 }
 
 /// Ends the leases of all running claims. For a process that takes the whole directory: all earlier processes are gone.
-pub(super) fn settle_all(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn end_all_leases(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     connection.execute("UPDATE claims SET lease_until = 0 WHERE done_at IS NULL", [])?;
     forget_old(connection, now)
 }
 
 /// Ends the leases of the running claims of a partition. For a process that takes the partition: its earlier holders
 /// are gone.
-pub(super) fn settle_partition(
+pub(super) fn end_leases_of_partition(
     connection: &Connection,
     partition: Partition,
     now: Timestamp,
@@ -150,7 +150,7 @@ fn claim(
         }
         Some(claim) if claim.is_held_by_caller => (ClaimResult::Won, false),
         Some(claim) if now < claim.lease_until => return Ok(ClaimResult::Busy { until: claim.lease_until }),
-        // A holder that released the claim left an empty name.
+        // The holder's name is empty if the holder released the claim.
         Some(claim) => (ClaimResult::Lapsed { holder: claim.holder.parse().ok() }, true),
     };
     let sql = "INSERT INTO claims (run, step, holder, lease_until, doubtful) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -251,7 +251,7 @@ mod tests {
     fn new_process_does_not_wait_for_leases_of_the_old_one() {
         let connection = memory();
         claimed(&connection, "a", 1_000);
-        settle_all(&connection, at(1_001)).expect("settles");
+        end_all_leases(&connection, at(1_001)).expect("ends leases");
         assert!(!renew(&connection, &key("a"), at(9_999)).expect("renews"), "a is gone");
         assert_eq!(claimed(&connection, "b", 1_001), lapsed("a"));
     }
@@ -266,7 +266,7 @@ mod tests {
         for run in ["run_01_x@1", "run_10_x@1", "run_11_x@1", "run_100_x@1"] {
             claim_in(run, "a");
         }
-        settle_partition(&connection, Partition(10), at(1_000)).expect("settles");
+        end_leases_of_partition(&connection, Partition(10), at(1_000)).expect("ends leases");
         assert_eq!(claim_in("run_10_x@1", "b"), lapsed("a"));
         for run in ["run_01_x@1", "run_11_x@1", "run_100_x@1"] {
             assert!(matches!(claim_in(run, "b"), ClaimResult::Busy { .. }), "{run}");
@@ -279,9 +279,9 @@ mod tests {
         let day = u64::try_from(CLAIM_RETENTION.as_millis()).expect("fits");
         claimed(&connection, "a", 1_000);
         done(&connection, &key("a"), at(1_050)).expect("done");
-        settle_all(&connection, at(1_050 + day)).expect("settles");
+        end_all_leases(&connection, at(1_050 + day)).expect("ends leases");
         assert_eq!(claimed(&connection, "b", 1_050 + day), ClaimResult::Done);
-        settle_all(&connection, at(1_051 + day)).expect("settles");
+        end_all_leases(&connection, at(1_051 + day)).expect("ends leases");
         assert_eq!(claimed(&connection, "b", 1_051 + day), ClaimResult::Won);
     }
 

@@ -82,7 +82,7 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The origin of a file, as far as it is accepted.
+/// The accepted origins of a file.
 #[derive(Debug, Eq, PartialEq)]
 enum FileIdentity {
     /// The file is empty.

@@ -51,7 +51,7 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl From<WireError> for StoreError {
-    /// A stored value was encoded by this code, so a value that cannot be decoded was changed since.
+    /// Converts the error to damage: this code encoded the stored value, so it was changed since.
     fn from(error: WireError) -> Self {
         Self::Damaged(error.to_string())
     }

@@ -91,11 +91,11 @@ impl Embedded {
         self.take(partition, LOOK_LIMIT).await
     }
 
-    async fn take(&self, partition: Partition, patience: Duration) -> Result<(), OpenError> {
+    async fn take(&self, partition: Partition, time_limit: Duration) -> Result<(), OpenError> {
         let held = Arc::clone(&self.held);
-        let taking = tokio::task::spawn_blocking(move || held.take(partition, patience)).await;
+        let taking = tokio::task::spawn_blocking(move || held.take(partition, time_limit)).await;
         taking.unwrap_or_else(|stopped| Err(self.database_error(Box::new(stopped))))?;
-        let settle = move |connection: &_| partitions::settle_claims(connection, partition);
+        let settle = move |connection: &_| partitions::end_claim_leases(connection, partition);
         let settled = self.store.write(0, settle).await;
         settled.map_err(|failure| {
             self.database_error(Box::new(failure.when("end the claims of gone processes")))
@@ -213,7 +213,7 @@ fn open_writer(directory: DataDirectory, access: Access) -> Result<WriteAccess, 
     let connection = database::open_writer(&directory)?;
     drop(setup);
     if access == Access::ReadWrite {
-        claims::settle_all(&connection, clock::now()).map_err(|source| broken(Box::new(source)))?;
+        claims::end_all_leases(&connection, clock::now()).map_err(|source| broken(Box::new(source)))?;
     }
     let held = Arc::new(HeldPartitions::new(directory));
     let released = Arc::clone(&held);

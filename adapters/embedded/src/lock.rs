@@ -23,7 +23,7 @@ use super::open_error::OpenError;
 /// Longest text of a lock file that was written here: a process id and [`NAMED_RUNS`] run ids.
 const TEXT_LIMIT_BYTES: u64 = 64 * 1024;
 
-/// Most runs that a holder names. With more it names none, which means all runs of the partition.
+/// Maximum number of runs that a holder names. With more it names none, which means all runs of the partition.
 const NAMED_RUNS: usize = 1_000;
 
 /// Time limit for another process to prepare the directory. That takes milliseconds, and a few seconds on a disk that
@@ -83,16 +83,16 @@ impl FileLock {
         Self::exclusive(directory, SETUP_LOCK_FILE, file, SETUP_LIMIT)
     }
 
-    /// Takes a partition within `patience`. The error names the process that has it. A process that only reads holds
-    /// the lock for a moment, and is not mistaken for a holder if the patience is [`LOOK_LIMIT`].
+    /// Takes a partition within `time_limit`. The error names the process that has it. A process that only reads holds
+    /// the lock for a moment, and is not mistaken for a holder if the limit is [`LOOK_LIMIT`].
     pub(super) fn partition(
         directory: &DataDirectory,
         partition: Partition,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Result<Self, OpenError> {
         let name = partition_lock_file(partition);
         let file = directory.lock_file(&name)?;
-        Self::exclusive(directory, &name, file, patience)
+        Self::exclusive(directory, &name, file, time_limit)
     }
 
     fn exclusive(

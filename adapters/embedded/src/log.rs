@@ -22,13 +22,13 @@ use super::directory::Access;
 use super::failure::StoreError;
 use super::store::DataFile;
 
-/// Most entries that a reader returns at once: a few milliseconds of decoding.
+/// Maximum number of entries that a reader returns at once: a few milliseconds of decoding.
 const CHUNK_ENTRIES: usize = 1_000;
 
-/// Most bytes that a reader returns at once, unless one entry alone has more.
+/// Maximum number of bytes that a reader returns at once, unless one entry alone has more.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Most entries that one transaction trims, so that appends never wait long.
+/// Maximum number of entries that one transaction trims, so that appends never wait long.
 const TRIM_ENTRIES: u64 = 10_000;
 
 /// Interval at which a reader looks for entries of other processes, which cannot notify it. Each time it reads one row.

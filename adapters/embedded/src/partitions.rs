@@ -54,9 +54,9 @@ impl HeldPartitions {
     }
 
     /// Takes a partition. The error names the process that has it.
-    pub(super) fn take(&self, partition: Partition, patience: Duration) -> Result<(), OpenError> {
+    pub(super) fn take(&self, partition: Partition, time_limit: Duration) -> Result<(), OpenError> {
         if let Entry::Vacant(vacant) = self.held().entry(partition) {
-            vacant.insert(FileLock::partition(&self.directory, partition, patience)?);
+            vacant.insert(FileLock::partition(&self.directory, partition, time_limit)?);
         }
         Ok(())
     }
@@ -120,6 +120,6 @@ fn state(connection: &Connection, partition: Partition, tail: Seq) -> Result<Par
 }
 
 /// Ends the claims of earlier holders of a partition. They are gone, since their lock is free.
-pub(super) fn settle_claims(connection: &Connection, partition: Partition) -> rusqlite::Result<()> {
-    claims::settle_partition(connection, partition, clock::now())
+pub(super) fn end_claim_leases(connection: &Connection, partition: Partition) -> rusqlite::Result<()> {
+    claims::end_leases_of_partition(connection, partition, clock::now())
 }

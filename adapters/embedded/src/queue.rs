@@ -1,7 +1,7 @@
 //! The job queue in memory. The scheduler's state has all outstanding jobs, so nothing here has to be durable.
 //!
-//! A [`JobTable`] holds the jobs; this file has its lock, the waiting, and the receipts. The worker is in the same
-//! process, so a dropped receipt means that its worker is gone, and the job is queued again at once.
+//! A [`JobTable`] holds the jobs; this file has its lock, the wait for jobs, and the receipts. The worker is in the
+//! same process, so a dropped receipt means that its worker is gone, and the job is queued again at once.
 
 mod job_table;
 
@@ -18,13 +18,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::job_table::{JobTable, TakenJob};
 use super::failure::StoreError;
 
-/// Most jobs that are queued or delivered. Many times as many as a process runs at once; at the usual 2 KiB for a job,
-/// 20 MiB.
+/// Maximum number of jobs that are queued or delivered: many times the number that a process runs at once, and 20 MiB at
+/// the usual 2 KiB for a job.
 const MAX_JOBS: usize = 10_000;
 
-/// The patience that workers see. It never runs out, since no worker can vanish without dropping its receipt. A worker
-/// that shows progress three times in this time costs next to nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The acknowledgement wait that workers see. It never expires, because a worker that ends drops its receipt. Workers use
+/// it as the base of their heartbeat interval.
+const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// Longest delay of a job that is given back. Longer waits are timers of the scheduler.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
@@ -51,7 +51,7 @@ impl SharedQueue {
 
     async fn take(&self, server: &ServerName, max: usize) -> Vec<TakenJob> {
         loop {
-            // WorkflowVersion before the check, so that a job that is published in between is noticed.
+            // Registered before the check, so that a job that is published in between is noticed.
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let due = {
@@ -85,8 +85,9 @@ impl JobQueue for MemoryQueue {
         if has_room {
             return Ok(());
         }
-        let full =
-            StoreError::Refused(format!("{MAX_JOBS} jobs are out already: publish the rest again later"));
+        let full = StoreError::Refused(format!(
+            "{MAX_JOBS} jobs are queued or delivered already: publish the rest again later"
+        ));
         Err(Error::transient("queue jobs", full))
     }
 
@@ -141,7 +142,7 @@ struct QueueReceipt {
 #[async_trait]
 impl Receipt for QueueReceipt {
     fn ack_wait(&self) -> Duration {
-        PATIENCE
+        ACK_WAIT
     }
 
     async fn extend_ack_wait(&self) -> Result<(), Error> {

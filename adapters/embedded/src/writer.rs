@@ -15,11 +15,11 @@ use super::failure::StoreError;
 /// group is complete when the disk is ready.
 const INBOX_CHANGES: usize = GROUP_CHANGES;
 
-/// Most changes of a transaction: with more, the fsync is no longer most of the cost of a change.
+/// Maximum number of changes of a transaction: with more, the fsync is no longer most of the cost of a change.
 const GROUP_CHANGES: usize = 1_000;
 
-/// Most bytes of a transaction: half of the write-ahead log between two checkpoints, and what a slow disk (40 MB/s)
-/// writes in a fifth of a second.
+/// Maximum number of bytes of a transaction: half of the write-ahead log between two checkpoints, and what a slow disk
+/// (40 MB/s) writes in a fifth of a second.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
 /// A handle of the writer thread. The thread ends after [`Writer::stop`], or when this is dropped.

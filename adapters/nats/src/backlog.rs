@@ -1,7 +1,7 @@
 //! Waiting jobs by MCP server: their number and the age of the oldest.
 //!
-//! The consumer of a server counts its jobs that wait or are out. Jobs of a server without a consumer are found only by
-//! reading the jobs, so the oldest ones are read.
+//! The consumer of a server counts the waiting and the delivered jobs of that server. Jobs of a server without a
+//! consumer are found only by reading the stream, so the oldest jobs are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,10 +19,10 @@ use super::connection::Connection;
 use super::failure::failed;
 use super::streams::stream_info;
 
-/// Most servers of a report, those with the most jobs first. Each costs a request for its oldest job.
+/// Maximum number of servers in a report, those with the most jobs first. Each costs a request for its oldest job.
 const LISTED_SERVERS: usize = 50;
 
-/// Most jobs that are read to find servers without a consumer, oldest first. Each costs a request.
+/// Maximum number of jobs that are read to find servers without a consumer, oldest first. Each costs a request.
 const READ_JOBS: usize = 100;
 
 /// The jobs of the whole cluster.
@@ -34,12 +34,12 @@ pub struct Backlog {
     pub unlisted: u64,
 }
 
-/// The jobs of one server, waiting or out.
+/// The jobs of one server, waiting or delivered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerBacklog {
     /// Name of the server.
     pub server: String,
-    /// Number of its jobs, waiting or out. A lower bound if the server has no consumer.
+    /// Number of its jobs, waiting or delivered. A lower bound if the server has no consumer.
     pub jobs: u64,
     /// Number of jobs that are delivered to a worker and not acknowledged.
     pub out: u64,
@@ -51,7 +51,7 @@ pub struct ServerBacklog {
     pub oldest: Duration,
 }
 
-/// Reads the jobs that wait.
+/// Reads the backlog of the cluster.
 pub(super) async fn read(connection: &Connection) -> Result<Backlog, Error> {
     const DOING: &str = "read the backlog of jobs";
     let info = stream_info(&connection.context, subject::JOBS_STREAM).await;
@@ -64,8 +64,9 @@ pub(super) async fn read(connection: &Connection) -> Result<Backlog, Error> {
     let consumers: Vec<Info> =
         stream.consumers().try_collect().await.map_err(|error| failed(DOING, error))?;
     let with_consumer: BTreeSet<String> =
-        consumers.iter().map(|info| server(&info.name).to_owned()).collect();
-    let mut servers: Vec<_> = consumers.iter().map(counted).filter(|backlog| backlog.jobs > 0).collect();
+        consumers.iter().map(|info| server_of_consumer(&info.name).to_owned()).collect();
+    let mut servers: Vec<_> =
+        consumers.iter().map(consumer_backlog).filter(|backlog| backlog.jobs > 0).collect();
     let counted: u64 = servers.iter().map(|backlog| backlog.jobs).sum();
     let uncounted = state.messages.saturating_sub(counted);
     if uncounted > 0 {
@@ -83,11 +84,11 @@ pub(super) async fn read(connection: &Connection) -> Result<Backlog, Error> {
     Ok(Backlog { servers, unlisted: state.messages.saturating_sub(listed) })
 }
 
-/// Returns the jobs of a server by the counts of its consumer.
-fn counted(info: &Info) -> ServerBacklog {
+/// Returns the backlog of a server, from the counts of its consumer.
+fn consumer_backlog(info: &Info) -> ServerBacklog {
     let out = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
     ServerBacklog {
-        server: server(&info.name).to_owned(),
+        server: server_of_consumer(&info.name).to_owned(),
         jobs: info.num_pending.saturating_add(out),
         out,
         pulls: u64::try_from(info.num_waiting).unwrap_or(u64::MAX),
@@ -97,7 +98,7 @@ fn counted(info: &Info) -> ServerBacklog {
 }
 
 /// Returns the server of a consumer, whose name is the class and the server: `std-crm`.
-fn server(consumer: &str) -> &str {
+fn server_of_consumer(consumer: &str) -> &str {
     consumer.split_once('-').map_or(consumer, |(_, server)| server)
 }
 
@@ -106,7 +107,7 @@ fn server_of_job(subject: &str) -> Option<&str> {
     subject.split('.').nth(4)
 }
 
-/// Returns the servers that have no consumer, as far as they have one of the oldest jobs.
+/// Returns the servers without a consumer to which at least one of the oldest jobs belongs.
 async fn servers_without_consumer(
     connection: &Connection,
     first: u64,
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn names_of_consumers_and_jobs_contain_the_server() {
-        assert_eq!(server("std-crm-eu"), "crm-eu");
+        assert_eq!(server_of_consumer("std-crm-eu"), "crm-eu");
         assert_eq!(server_of_job("longshore.v1.jobs.std.crm.run_00_x:a:1"), Some("crm"));
         assert_eq!(server_of_job("longshore.v1"), None);
     }

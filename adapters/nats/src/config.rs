@@ -14,7 +14,7 @@ pub struct NatsConfig {
     pub urls: Vec<String>,
     /// File with a user's JWT and seed.
     pub credentials: Option<PathBuf>,
-    /// Beginning of the subjects of answers, for permissions. `_INBOX` by default.
+    /// Prefix of the reply subjects, to which permissions can be limited. `_INBOX` by default.
     pub inbox_prefix: Option<String>,
     /// File with the seed of a user's nkey.
     pub nkey: Option<PathBuf>,
@@ -28,6 +28,6 @@ pub struct NatsConfig {
     pub partitions: u16,
     /// Use of atomic batches for large groups of jobs.
     pub batch: BatchSetting,
-    /// Time limit for the connection.
+    /// Time limit for connecting.
     pub connect_deadline: Duration,
 }

@@ -146,8 +146,8 @@ impl Connection {
     }
 
     /// Waits until the server has processed everything that was sent before: it processes a connection in order, and
-    /// the client library's own flush only writes. A message to an own inbox needs no permission that a client does not
-    /// have.
+    /// the client library's own flush only writes. A message to an inbox of the client needs no permission that a
+    /// client does not have.
     pub(super) async fn round_trip(&self, doing: &str) -> Result<(), Error> {
         let inbox = self.client.new_inbox();
         let subscribed = self.client.subscribe(inbox.clone()).await;

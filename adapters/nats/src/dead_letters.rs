@@ -17,7 +17,7 @@ use super::publisher::{OutgoingMessage, Publisher, StoreMode};
 use super::scan::scan;
 use super::streams::stream_info;
 
-/// Most dead letters of a list.
+/// Maximum number of dead letters of a list.
 const LIST_LIMIT: u64 = 1_000;
 
 /// The stream of dead letters of a cluster.

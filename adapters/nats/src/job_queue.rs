@@ -39,8 +39,8 @@ use super::streams::stream_info;
 /// The only class of jobs so far. Others would have consumers of their own, pulled before or after these.
 const CLASS: &str = "std";
 
-/// Most bytes of jobs that are pulled at once for a server. Arguments above 64 KiB are blobs, so this is some dozens of
-/// the largest jobs.
+/// Maximum number of bytes of jobs that are pulled at once for a server. Arguments above 64 KiB are blobs, so this is
+/// some dozens of the largest jobs.
 const PULL_BYTES: usize = 4 * 1024 * 1024;
 
 /// Delay before a job is delivered again that a newer version has written. Replacing the workers takes a while.
@@ -169,7 +169,7 @@ impl JobQueue for NatsJobQueue {
         let consumer = subject::jobs_consumer(CLASS, server);
         let info = format!("CONSUMER.INFO.{}.{consumer}", subject::JOBS_STREAM);
         match request::<Info>(&self.connection.context, info, &EmptyRequest {}).await {
-            // A job before the last delivered one is out, or was given back and is the next to be delivered.
+            // A job before the last delivered one is delivered, or was given back and is the next to be delivered.
             Ok(info) => Ok((seq > info.delivered.stream_sequence).then_some(info.num_pending)),
             Err(error) if error.code() == Some(ErrorCode::CONSUMER_NOT_FOUND) => Ok(None),
             Err(error) => Err(failed(format!("read consumer {consumer}"), error)),

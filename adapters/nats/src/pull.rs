@@ -27,8 +27,8 @@ pub(super) struct PullClient {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PullRequest {
     pub(super) count: usize,
-    /// Most bytes of all messages together. With such a limit the server sends one status message more, at the end of
-    /// the request.
+    /// Maximum number of bytes of all messages together. With such a limit the server sends one status message more, at
+    /// the end of the request.
     pub(super) bytes: Option<usize>,
     /// Time that the server keeps the request. `None` asks only for what is available at once.
     pub(super) expires: Option<Duration>,

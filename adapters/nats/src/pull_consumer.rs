@@ -49,7 +49,7 @@ pub(super) struct PullConsumer {
     connection: Connection,
     stream: String,
     config: Config,
-    /// Most bytes that are pulled, and returned, at once, unless one message alone has more.
+    /// Maximum number of bytes that are pulled, and returned, at once, unless one message alone has more.
     limit_bytes: usize,
     client: OnceCell<PullClient>,
     /// Held while the consumer is created or verified.
@@ -99,7 +99,7 @@ impl PullConsumer {
         let deadline = Instant::now() + if wait.is_zero() { NO_WAIT_LIMIT } else { wait };
         let mut requested = None;
         loop {
-            // WorkflowVersion before the check, so that a message that arrives in between is noticed.
+            // Registered before the check, so that a message that arrives in between is noticed.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             if self.has_enough(max, wait, requested) || Instant::now() >= deadline {

@@ -65,7 +65,7 @@ impl DeliveryReply {
 #[async_trait]
 impl AckWaitExtender for DeliveryReply {
     async fn extend_ack_wait(&self) {
-        // A lost reminder means one more delivery.
+        // If the extension is lost, the job may be delivered once more.
         self.send(AckKind::Progress).await.unwrap_or_default();
     }
 }

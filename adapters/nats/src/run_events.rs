@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::connection::Connection;
 use super::failure::failed;
 
-/// Most events that wait to be sent. While the connection is lost, further ones are dropped.
+/// Maximum number of events that wait to be sent. While the connection is lost, further ones are dropped.
 const QUEUE_EVENTS: usize = 4_096;
 
 /// Publisher and subscriber of run events.

@@ -5,7 +5,7 @@ use tracing::warn;
 
 use super::RunEvents;
 
-/// Most bytes of an update. Far below 1 MiB, the largest message that a NATS server accepts by default.
+/// Maximum number of bytes of an update. Far below 1 MiB, the largest message that a NATS server accepts by default.
 const LIMIT_BYTES: usize = 512 * 1024;
 
 impl RunUpdates for RunEvents {

@@ -17,7 +17,7 @@ use super::connection::{ANSWER_TIMEOUT, Connection};
 use super::failure::failed;
 use super::pull::{InboxMessage, PullClient, PullRequest};
 
-/// Most messages that a scan reads: a registry of 10,000 workflow versions.
+/// Maximum number of messages that a scan reads: a registry of 10,000 workflow versions.
 const SCAN_LIMIT: usize = 10_000;
 
 /// Time that the server keeps a consumer that could not be deleted after the scan.

@@ -26,8 +26,8 @@ use self::memory::{AdmittedRequest, RequestMemory};
 /// Name of the service.
 const NAME: &str = "longshore";
 
-/// Most requests that are being answered: as many small ones as the limit of their memory allows. Requests beyond that
-/// memory are refused, so that none waits in the client library, which has no limit in bytes.
+/// Maximum number of requests that are being answered: as many small ones as the limit of their memory allows. Requests
+/// beyond that memory are refused, so that none waits in the client library, which has no limit in bytes.
 const CONCURRENT_REQUESTS: usize = 20_000;
 
 /// Time limit for an answer. Longer than clients wait.
@@ -36,10 +36,11 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Time limit for the requests that arrived before a stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Most characters of an error message in a header. The body has the whole message.
+/// Maximum number of characters of an error message in a header. The body has the whole message.
 const HEADER_CHARS: usize = 1_000;
 
-/// Most bytes of the headers of an answer: the message, in characters of four bytes, with a name and a code.
+/// Maximum number of bytes of the headers of an answer: the message, in characters of four bytes, with a name and a
+/// code.
 const HEADERS_BYTES: usize = 5 * 1024;
 
 /// Returns the report of a process for the statistics of the service. It must not block.

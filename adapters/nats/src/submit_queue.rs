@@ -16,8 +16,8 @@ use super::receipt::NatsReceipt;
 /// Name of the consumer that all schedulers pull from.
 const CONSUMER: &str = "intake";
 
-/// Most bytes of submits that are pulled at once: a batch of ordinary ones. Decoded, they may take thirty times as much
-/// memory.
+/// Maximum number of bytes of submits that are pulled at once: a batch of ordinary ones. Decoded, they may take thirty
+/// times as much memory.
 const PULL_BYTES: usize = 2 * 1024 * 1024;
 
 /// The queue of published submits.

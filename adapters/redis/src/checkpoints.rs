@@ -47,8 +47,8 @@ const RUN_SCRIPT: &str = include_str!("checkpoints/run.lua");
 /// partition.
 const RUN_KEYS: [&str; 5] = ["rows", "live", "done", "redo", "old"];
 
-/// Most attempts of a commit while another process leaves commits unsettled. Two leaders at once are rare, and only for
-/// a moment.
+/// Maximum number of attempts of a commit while another process leaves commits unsettled. Two leaders at once are rare,
+/// and only for a moment.
 const COMMIT_ATTEMPTS: usize = 20;
 
 /// The checkpoints of a cluster.

@@ -14,7 +14,7 @@ const NO_EVICTION: &str = "noeviction";
 pub struct RedisSettings {
     /// The `maxmemory-policy`, if the server removes claims under it when its memory is full.
     pub evicting_policy: Option<String>,
-    /// It has no append-only file, so a restart loses claims.
+    /// True if the server has no append-only file, so that a restart loses claims.
     pub has_no_append_only_file: bool,
 }
 

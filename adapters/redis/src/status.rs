@@ -8,7 +8,7 @@ use super::connection::RedisConnection;
 use super::process_list::ProcessList;
 use super::server_info::ServerInfo;
 
-/// Most keys that are scanned for the counts: about half a second of a busy server's time, in small steps.
+/// Maximum number of keys that are scanned for the counts: about half a second of a busy server's time, in small steps.
 const SCANNED_KEYS: u64 = 200_000;
 
 /// Keys of one step: well under a millisecond.

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-/// Most bytes of a file: a bundle of all public authorities has a quarter of this.
+/// Maximum number of bytes of a file: a bundle of all public authorities has a quarter of this.
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
 /// Files for TLS. Without `ca`, the certificates of the system are used.

@@ -28,7 +28,7 @@ pub(crate) struct BenchArgs {
     /// The program to start as Redis
     #[arg(long, value_name = "PROGRAM", default_value = "redis-server", requires = "start", value_hint = ValueHint::CommandName)]
     pub(crate) redis_server: PathBuf,
-    /// When NATS writes to the disk
+    /// Time at which NATS writes to the disk
     #[arg(long, value_enum, default_value = "default", requires = "start")]
     pub(crate) sync: SyncMode,
     /// Number of schedulers to start

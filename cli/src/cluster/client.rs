@@ -220,6 +220,7 @@ impl Client {
         &self.description
     }
 
+    /// Sends a request. A refusal of the scheduler is a failure.
     async fn ask<T: DeserializeOwned>(
         &self,
         verb: Verb,

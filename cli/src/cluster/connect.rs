@@ -76,26 +76,30 @@ pub(super) async fn client(config: &Config, name: &str, deadline: Duration) -> R
     Box::pin(connected(config, NatsClient::connect(nats_config(config, name, deadline)))).await
 }
 
+/// Awaits a connection to NATS. Names the setting to correct if it fails.
 async fn connected<T>(
     config: &Config,
     connecting: impl Future<Output = Result<T, nats::ConnectError>>,
 ) -> Result<T, Failure> {
     let server = format!("NATS at {} ({})", config.nats(), config.origin(SettingKey::NatsUrl));
     reporting(&server, connecting).await.map_err(|error| {
-        use nats::ConnectError as Cause;
+        use nats::ConnectError;
         let (exit, key) = match &error {
-            Cause::Unreachable { .. } | Cause::NoStreams { .. } => (Exit::Unreachable, SettingKey::NatsUrl),
-            Cause::Refused { .. } | Cause::Denied { .. } => (Exit::Denied, SettingKey::NatsUrl),
-            // The server answers, and Longshore cannot rely on its version or its configuration.
-            Cause::Tls { .. } | Cause::TooOld { .. } | Cause::NoJetStream { .. } | Cause::Mismatch { .. } => {
-                (Exit::Denied, SettingKey::NatsUrl)
+            ConnectError::Unreachable { .. } | ConnectError::NoStreams { .. } => {
+                (Exit::Unreachable, SettingKey::NatsUrl)
             }
+            ConnectError::Refused { .. } | ConnectError::Denied { .. } => (Exit::Denied, SettingKey::NatsUrl),
+            // The server answers, and Longshore cannot rely on its version or its configuration.
+            ConnectError::Tls { .. }
+            | ConnectError::TooOld { .. }
+            | ConnectError::NoJetStream { .. }
+            | ConnectError::Mismatch { .. } => (Exit::Denied, SettingKey::NatsUrl),
             // A setting of this process is wrong.
-            Cause::Url { .. } => (Exit::Usage, SettingKey::NatsUrl),
-            Cause::Credentials { .. } => (Exit::Usage, SettingKey::NatsCredentials),
-            Cause::File(error) => (Exit::Usage, nats_file_key(error.role)),
-            Cause::Partitions { .. } => (Exit::Usage, SettingKey::Partitions),
-            Cause::Other(_) => (Exit::Error, SettingKey::NatsUrl),
+            ConnectError::Url { .. } => (Exit::Usage, SettingKey::NatsUrl),
+            ConnectError::Credentials { .. } => (Exit::Usage, SettingKey::NatsCredentials),
+            ConnectError::File(error) => (Exit::Usage, nats_file_key(error.role)),
+            ConnectError::Partitions { .. } => (Exit::Usage, SettingKey::Partitions),
+            ConnectError::Other(_) => (Exit::Error, SettingKey::NatsUrl),
         };
         refused(config, exit, key, error.to_string())
     })
@@ -111,20 +115,22 @@ pub(super) async fn redis(config: &Config, connect_deadline: Duration) -> Result
     });
     let server = format!("Redis at {} ({})", config.redis_url, config.origin(SettingKey::RedisUrl));
     reporting(&server, connecting).await.map_err(|error| {
-        use redis::ConnectError as Cause;
+        use redis::ConnectError;
         let (exit, key) = match &error {
-            Cause::Unreachable { .. } => (Exit::Unreachable, SettingKey::RedisUrl),
-            Cause::Credentials { .. } | Cause::Permission { .. } => (Exit::Denied, SettingKey::RedisUrl),
+            ConnectError::Unreachable { .. } => (Exit::Unreachable, SettingKey::RedisUrl),
+            ConnectError::Credentials { .. } | ConnectError::Permission { .. } => {
+                (Exit::Denied, SettingKey::RedisUrl)
+            }
             // The server answers, and Longshore cannot rely on its version or its configuration.
-            Cause::Tls { .. }
-            | Cause::TooOld { .. }
-            | Cause::Evicting { .. }
-            | Cause::DroppingTransactions { .. }
-            | Cause::Replica { .. } => (Exit::Denied, SettingKey::RedisUrl),
+            ConnectError::Tls { .. }
+            | ConnectError::TooOld { .. }
+            | ConnectError::Evicting { .. }
+            | ConnectError::DroppingTransactions { .. }
+            | ConnectError::Replica { .. } => (Exit::Denied, SettingKey::RedisUrl),
             // A setting of this process is wrong.
-            Cause::Address { .. } => (Exit::Usage, SettingKey::RedisUrl),
-            Cause::File(error) => (Exit::Usage, redis_file_key(error.role)),
-            Cause::Other { .. } => (Exit::Error, SettingKey::RedisUrl),
+            ConnectError::Address { .. } => (Exit::Usage, SettingKey::RedisUrl),
+            ConnectError::File(error) => (Exit::Usage, redis_file_key(error.role)),
+            ConnectError::Other { .. } => (Exit::Error, SettingKey::RedisUrl),
         };
         refused(config, exit, key, error.to_string())
     })

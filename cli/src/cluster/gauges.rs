@@ -68,7 +68,7 @@ pub(super) async fn waiting(
         let (mut shown, mut since) = (BTreeSet::new(), BTreeMap::new());
         loop {
             ticks.tick().await;
-            counter!("longshore_news_dropped_total").absolute(events.dropped());
+            counter!("longshore_run_updates_dropped_total").absolute(events.dropped());
             measure_checkpoints(&led.borrow().clone(), &mut since, &dependencies);
             measure_queues(&nats).await;
             measure_backlog(&nats, &mut shown).await;

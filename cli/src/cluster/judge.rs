@@ -26,7 +26,7 @@ const CLOCK_WRONG: i64 = 10_000;
 /// The recommended version of nats-server.
 const RECOMMENDED: (u32, u32, u32) = (2, 15, 1);
 
-/// Fullness of Redis, in per cent, from which on it is doubtful.
+/// Fullness of Redis, in per cent, at which it becomes doubtful.
 const FULL_PERCENT: u64 = 70;
 
 /// Advice if the Redis user of the doctor lacks a permission.

@@ -32,7 +32,7 @@ const STREAMS_AT_ONCE: usize = 8;
 /// Room that a log and an account must have: one entry of the largest size.
 const ROOM_BYTES: u64 = 1024 * 1024;
 
-/// Divisor of a small limit. The room that such a limit must leave is this part of it.
+/// Divisor for limits below 20 MiB: the room that they must have is the limit divided by this number.
 const ROOM_PART: u64 = 20;
 
 /// Sends probes for as long as it is polled.
@@ -111,8 +111,8 @@ async fn record_answer<T>(
     }
 }
 
-/// Returns the reason why a stream cannot be used. Streams that are emptied by reading may be full, because reading makes
-/// room.
+/// Checks a stream. The error is the reason why it cannot be used. Streams whose messages are removed when they are read may
+/// be full, because reading makes room.
 fn judge_stream(stream: &StreamStatus) -> Result<(), String> {
     let fullness = fullness(stream.bytes, stream.max_bytes);
     gauge!("longshore_stream_fullness_ratio", "stream" => stream.name.clone()).set(fullness);
@@ -128,6 +128,7 @@ fn judge_stream(stream: &StreamStatus) -> Result<(), String> {
     }
 }
 
+/// Checks the account. The error is the reason why nothing can be stored.
 fn judge_account(account: AccountStatus) -> Result<(), String> {
     gauge!("longshore_account_fullness_ratio").set(fullness(account.bytes, account.max_bytes));
     match account.max_bytes {

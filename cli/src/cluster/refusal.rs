@@ -33,7 +33,7 @@ pub(super) struct Refusal {
     pub(super) failure: Failure,
 }
 
-/// Decodes the refusal in an answer. Returns `None` if the answer is no refusal.
+/// Decodes the refusal in an answer. Returns `None` if the answer is not a refusal.
 pub(super) fn refusal_of(headers: &HeaderMap, body: &[u8]) -> Option<Refusal> {
     let code: u16 = headers.get(ERROR_CODE)?.as_str().parse().unwrap_or(500);
     let text = headers.get(ERROR_TEXT).map_or("refused", |text| text.as_str());

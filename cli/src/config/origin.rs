@@ -10,7 +10,7 @@ pub(crate) enum SettingOrigin {
     Flag(&'static str),
     /// A variable of the environment.
     Variable(String),
-    /// A file of its own, which a variable names.
+    /// A separate file with only this value, whose path a variable contains.
     FileOf {
         /// The variable.
         variable: String,

@@ -54,7 +54,7 @@ impl StoreAddress {
 const CREDENTIAL_NAMES: [&str; 11] =
     ["pass", "pwd", "secret", "token", "key", "auth", "cred", "sig", "jwt", "seed", "session"];
 
-/// Length from which on values of other parameters count as credentials. Shorter ones occur in many texts.
+/// Minimum length of the value of another parameter that counts as a credential. Shorter ones occur in many texts.
 const SHORTEST_PARAMETER_BYTES: usize = 8;
 
 /// Returns true if the value of a query parameter is probably a credential. Redis reads only `pass`, and for sockets only;

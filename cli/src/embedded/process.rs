@@ -31,7 +31,7 @@ use crate::trace;
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
 /// Time that a driver gets to write its last checkpoint, also when the process stops at once. Without it the next process
-/// replays more of the log, and lists are older until then.
+/// replays more of the log, and until then lists of runs are less current.
 const LAST_CHECKPOINT_LIMIT: Duration = Duration::from_secs(2);
 
 /// Time that MCP servers, and then the store, get to close. It is longer than a child process gets to end by itself.
@@ -89,17 +89,17 @@ impl LocalProcess {
         self.watchers.watch(run)
     }
 
-    /// Submits a run of a workflow. Once this returns, the run reaches a terminal state, whatever is killed.
+    /// Submits a run of a workflow. Once this returns, the run is durable: if this process is killed, a later one can continue it.
     pub(crate) async fn submit(
         &self,
         run: RunId,
         text: &str,
         inputs: Map<String, Value>,
     ) -> Result<Arc<Plan>, Failure> {
-        let plan = self.intake.register(text).await.map_err(unsubmitted)?;
+        let plan = self.intake.register(text).await.map_err(submit_failure)?;
         let request = SubmitRequest::new(namespace()?, plan.name.clone(), inputs);
         let request = SubmitRequest { trace: Some(trace::context()), ..request };
-        self.intake.submit(run, &plan, request).await.map_err(unsubmitted)?;
+        self.intake.submit(run, &plan, request).await.map_err(submit_failure)?;
         Ok(plan)
     }
 
@@ -118,7 +118,7 @@ impl LocalProcess {
         Ok(self.intake.cancel(&namespace()?, run, reason).await?)
     }
 
-    /// Returns when a part has ended that was not stopped. Safe to cancel.
+    /// Waits until the worker or a driver ends without having been stopped, and returns the failure. Cancel-safe.
     pub(crate) async fn broken(&mut self) -> Failure {
         let message = tokio::select! {
             Some(ended) = self.drivers.join_next() => match ended {
@@ -157,9 +157,10 @@ impl LocalProcess {
         self.drivers.shutdown().await;
     }
 
-    /// Ends everything in order, including the work if it was not stopped. `cut_short` abandons this when it completes.
+    /// Stops the worker and the drivers if they still run, then closes the servers and the store. Returns early when
+    /// `cut_short` completes.
     ///
-    /// Nothing is lost by that: servers are killed with their connections, and the locks of the data directory end with the
+    /// Nothing is lost by an early return: servers are killed with their connections, and the locks of the data directory end with the
     /// process.
     pub(crate) async fn end(self, cut_short: impl Future) {
         tokio::select! {
@@ -184,7 +185,7 @@ fn bug(part: &str, panic: &JoinError) -> String {
     format!("{part} stopped because of a bug in longshore: {panic}")
 }
 
-fn unsubmitted(error: SubmitError) -> Failure {
+fn submit_failure(error: SubmitError) -> Failure {
     let exit = match error {
         SubmitError::Workflow(_) | SubmitError::Inputs(_) => Exit::Invalid,
         SubmitError::TextMissing(_) | SubmitError::BlobsFull(_) | SubmitError::Backend(_) => Exit::Error,

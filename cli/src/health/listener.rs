@@ -17,20 +17,20 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-/// Number of connections at once. A few collectors and probes need one each for some milliseconds.
+/// Maximum number of connections at once. A few collectors and probes need one each for some milliseconds.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// Time that a client gets to send its request, which is one packet.
 pub(super) const HEADER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Duration of a connection, from the first byte of the request to the last one of the answer. Collectors give up after ten
+/// Maximum duration of a connection, from its acceptance to the last byte of the answer. Collectors give up after ten
 /// seconds by default.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
 
-/// Size of a request, the minimum that hyper allows.
+/// Maximum size of a request, in bytes. This is the smallest limit that hyper allows.
 const REQUEST_BYTES: usize = 8 * 1024;
 
-/// Number of headers of a request.
+/// Maximum number of headers of a request.
 const MAX_HEADERS: usize = 32;
 
 /// Pause after a failed accept. The usual cause is too many open files, and trying again at once would spin.

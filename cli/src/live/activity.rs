@@ -29,7 +29,7 @@ struct StepActivity {
 #[derive(Clone, Copy, Debug)]
 struct ActivityLine {
     at: Timestamp,
-    /// Tenths of the work that were done.
+    /// Completed tenths of the total, if it is known.
     tenths: Option<f64>,
 }
 

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn within_a_millisecond_causes_come_before_what_they_cause() {
+    fn lines_of_one_millisecond_are_in_causal_order() {
         let now = run(
             "succeeded",
             vec![

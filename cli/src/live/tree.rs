@@ -194,7 +194,7 @@ pub(super) fn tolerated(view: &RunView) -> Option<String> {
 }
 
 /// Returns the number of members of a group that have ended, and the number of all members. Returns `None` for a step that
-/// is no group.
+/// is not a group.
 fn members(steps: &[StepView], index: usize) -> Option<(usize, usize)> {
     let (group, after) = steps.get(index..)?.split_first()?;
     let inside = after.iter().take_while(|step| step.depth > group.depth);

@@ -42,7 +42,7 @@ impl TableRoom {
 pub(crate) struct ShrinkingColumn {
     /// Index of the column.
     number: usize,
-    /// Minimum width, so that cells can still be told apart.
+    /// Minimum width, so that cells can still be distinguished.
     least: usize,
     /// The part of a cell that is cut.
     truncation: Truncation,

@@ -1,4 +1,4 @@
-//! ServersSummary of a servers file, for the user who decides whether to trust it: commands, addresses and variables.
+//! Summary of a servers file, for the user who decides whether to trust it: commands, addresses and variables.
 //!
 //! Everything is shown as it is written in the file, before variables are filled in, and nothing is cut, because any part
 //! may matter.

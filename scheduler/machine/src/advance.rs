@@ -11,7 +11,7 @@ use longshore_proto::{
 use longshore_workflow::{CallStep, Condition, Expr, Plan, StepIndex, StepKind, Template, WorkBudget};
 use serde_json::{Map, Value};
 
-use super::obstacle::{failure_within, is_false};
+use super::obstacle::{condition_reason, failure_within};
 use super::run::{OutstandingCall, RunError};
 use super::scope::{BlobValues, RunScope};
 use super::{Effect, Effects, Run, record, timers};
@@ -108,7 +108,7 @@ impl Cursor<'_> {
         }
         let holds = |expr: &Expr| {
             let holds = expr.evaluate_condition(&scope, &self.budget).map_err(expression_fault)?;
-            Ok(if holds { None } else { Some(is_false(expr)) })
+            Ok(if holds { None } else { Some(condition_reason(expr)) })
         };
         match &step.condition {
             Condition::Success => Ok(self.obstacle(run, step)),
@@ -284,7 +284,7 @@ impl Cursor<'_> {
     }
 }
 
-/// If a step at the top has failed and nothing handles it, the run has.
+/// Records the error of the run if a top-level step failed without `continue-on-error`.
 pub(super) fn note_failure(run: &mut Run, plan: &Plan, index: StepIndex) {
     let Some(step) = plan.step(index) else { return };
     let failed = run.step(index).is_some_and(super::run::Step::has_failed);
@@ -296,7 +296,7 @@ pub(super) fn note_failure(run: &mut Run, plan: &Plan, index: StepIndex) {
     }
 }
 
-/// The innermost failed step, and why: a group fails because one of its members did, unless it ran out of time.
+/// Returns the innermost failed step and its fault. A group fails because one of its members did, unless it was stopped.
 fn cause(run: &Run, plan: &Plan, index: StepIndex) -> Option<(StepPath, Fault)> {
     let state = run.step(index)?;
     if let StepKind::Parallel { members, .. } = &plan.step(index)?.kind
@@ -309,7 +309,7 @@ fn cause(run: &Run, plan: &Plan, index: StepIndex) -> Option<(StepPath, Fault)> 
     Some((state.path.clone(), state.error.clone().unwrap_or_else(unknown)))
 }
 
-/// The first member that failed with nothing to handle it.
+/// Returns the first member that failed without `continue-on-error`.
 fn first_failed(run: &Run, plan: &Plan, members: &[StepIndex]) -> Option<StepIndex> {
     members.iter().copied().find(|member| {
         let handled = plan.step(*member).is_some_and(|step| step.continue_on_error);
@@ -380,7 +380,7 @@ fn is_ready(run: &Run, step: &longshore_workflow::Step) -> bool {
     begun && step.after.iter().all(|before| run.step(*before).is_some_and(|state| state.status.is_terminal()))
 }
 
-/// The groups around a step, from the inside out.
+/// Returns the groups around a step, from the inside out.
 pub(super) fn groups_above<'a>(
     plan: &'a Plan,
     step: &longshore_workflow::Step,
@@ -388,7 +388,7 @@ pub(super) fn groups_above<'a>(
     std::iter::successors(step.parent, |group| plan.step(*group).and_then(|step| step.parent))
 }
 
-/// The size of a value as JSON text, in bytes.
+/// Returns the size of a value as JSON text, in bytes.
 fn size(value: &impl serde::Serialize) -> usize {
     /// Counts what is written to it.
     struct Count(usize);

@@ -228,7 +228,7 @@ fn history(inputs: &[HistoryInput], plans: &[Arc<Plan>]) -> World {
     world
 }
 
-/// The state that decides: two machines with the same one have the same effects for any record.
+/// Returns the state that determines effects: two machines with the same one have the same effects for any record.
 fn state(machine: &Machine) -> (Timestamp, Vec<Run>, Vec<(RunId, Timestamp)>) {
     let live = machine.live.values().cloned().collect();
     (machine.now, live, machine.finished.iter().map(|(run, at)| (*run, *at)).collect())

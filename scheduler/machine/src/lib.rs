@@ -9,7 +9,7 @@
 //!
 //! Pure: no await, no clock, no randomness, no channel; ordered maps only. Time is the record's timestamp and never
 //! goes back. The same code runs in leaders, in recovery and in tests, so a log always gives the same state. Performing an
-//! effect twice is harmless, and [`Machine::resume`] derives the effects that should be in flight from the state alone.
+//! effect twice is harmless, and [`Machine::resume`] derives the effects of a takeover from the state alone.
 //!
 //! `apply` finds the run and delegates: `settle` applies a worker's report, `stop` applies cancels and deadlines, and
 //! `advance` starts and ends steps as a consequence.
@@ -55,7 +55,7 @@ pub use run_change::RunChange;
 use scope::BlobValues;
 pub use value::{NoValue, RunValue};
 
-/// Most timers that a tick asks for. One durable write has room for them; the others follow in the next tick.
+/// Maximum number of timers that one tick fires. One durable write has room for them; the others follow in the next tick.
 const FIRED_PER_TICK: usize = 1_000;
 
 /// Action for the driver. Performing one twice is harmless.
@@ -89,8 +89,9 @@ enum KnownPlan {
 /// The state of one partition.
 #[derive(Debug, Default)]
 pub struct Machine {
+    /// Sequence of the log entry of the last applied record.
     applied: Seq,
-    /// Number of that record within its entry. A restored state has applied the whole entry.
+    /// Index of the last applied record within its log entry. A restored state has applied the whole entry.
     part: u32,
     now: Timestamp,
     epoch: Epoch,
@@ -203,8 +204,8 @@ impl Machine {
                 if self.live.contains_key(run) || self.finished.contains_key(run) {
                     return Err(RecordIgnored::DuplicateRun);
                 }
-                let who = (*run, namespace.clone());
-                let run = Run::new(who, workflow.clone(), inputs.clone(), trace.clone(), self.now);
+                let identity = (*run, namespace.clone());
+                let run = Run::new(identity, workflow.clone(), inputs.clone(), trace.clone(), self.now);
                 self.begin(run, effects);
                 Ok(())
             }
@@ -234,14 +235,14 @@ impl Machine {
         }
     }
 
-    /// Skips an event that cannot be decoded, as every reader does.
+    /// Advances past a record without applying its event. Every reader does so with an event that cannot be decoded.
     pub fn skip(&mut self, seq: Seq, part: u32, at: Timestamp) {
         (self.applied, self.part) = (self.applied, self.part).max((seq, part));
         self.now = self.now.max(at);
         self.expire();
     }
 
-    /// Adds an effect that records each timer that is due by the leader's clock.
+    /// Adds one effect for each timer that is due by the leader's clock: the append of the event that it fired.
     pub fn tick(&mut self, clock: Timestamp, effects: &mut Effects) {
         let mut asked = 0;
         while asked < FIRED_PER_TICK
@@ -260,12 +261,13 @@ impl Machine {
         self.timers.first()
     }
 
-    /// Returns the effects that should be in flight, from the state alone. Used at a takeover.
+    /// Returns the effects that a new leader must perform, such as the dispatch of each outstanding job. They are derived from
+    /// the state alone.
     pub fn resume(&self) -> Effects {
         let mut effects = Effects::new();
         for run in self.live.values() {
             let Some(KnownPlan::Plan(plan)) = self.plans.get(&run.workflow.digest) else {
-                // The run cannot continue, and any record of it ends it. The cancel is that record.
+                // The run cannot continue. The next record about it ends it, and this cancel is that record.
                 let reason = "its workflow cannot be compiled any more".to_owned();
                 effects.push(Effect::Append(Event::Signalled {
                     run: run.id,
@@ -294,7 +296,7 @@ impl Machine {
             Some(KnownPlan::Plan(plan)) => {
                 let plan = Arc::clone(plan);
                 run.adopt(&plan);
-                self.go_on(&mut run, &plan, effects);
+                self.advance_run(&mut run, &plan, effects);
             }
             Some(KnownPlan::Broken(why)) => run.fail(Fault::new(FaultClass::Internal, why), self.now),
             None => run.fail(Fault::new(FaultClass::Internal, "its plan is missing"), self.now),
@@ -326,7 +328,7 @@ impl Machine {
         };
         let changed = change(&mut run, &plan, self.now, effects);
         if changed.is_ok() {
-            self.go_on(&mut run, &plan, effects);
+            self.advance_run(&mut run, &plan, effects);
             self.jobs_out -= out;
             self.keep(run, before, effects);
         } else {
@@ -336,9 +338,9 @@ impl Machine {
         changed
     }
 
-    /// Advances a run, unless it reads a value that is lost.
-    fn go_on(&self, run: &mut Run, plan: &Plan, effects: &mut Effects) {
-        match self.lacks(run, plan) {
+    /// Advances a run. Fails it if it reads a value that is lost.
+    fn advance_run(&self, run: &mut Run, plan: &Plan, effects: &mut Effects) {
+        match self.lost_value(run, plan) {
             Some(why) => {
                 let out = (0..run.steps.len()).filter_map(|step| run.job_id(StepIndex(step)));
                 effects.extend(out.map(Effect::Recall));
@@ -348,7 +350,7 @@ impl Machine {
         }
     }
 
-    /// Applies the record that a timer fired.
+    /// Applies the event that a timer fired.
     fn fire(&mut self, epoch: Epoch, timer: &Timer, effects: &mut Effects) -> Result<(), RecordIgnored> {
         if epoch != self.epoch {
             return Err(RecordIgnored::StaleEpoch);
@@ -357,7 +359,7 @@ impl Machine {
         let fired = self.change(timer.run, effects, |run, plan, now, effects| {
             let set = run.timers.get(&timer.kind).copied().ok_or(RecordIgnored::TimerNotSet)?;
             if set > now {
-                return Err(RecordIgnored::TimerNotDue); // asked for by a clock that was ahead, or set again since
+                return Err(RecordIgnored::TimerNotDue); // fired by a clock that was ahead, or set again since
             }
             run.timers.remove(&timer.kind);
             match &timer.kind {

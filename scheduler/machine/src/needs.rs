@@ -77,7 +77,7 @@ impl Machine {
     }
 
     /// Returns the reason why a run cannot continue, if a value that it still reads is lost.
-    pub(super) fn lacks(&self, run: &Run, plan: &Plan) -> Option<&str> {
+    pub(super) fn lost_value(&self, run: &Run, plan: &Plan) -> Option<&str> {
         if self.lost_blobs.is_empty() {
             return None; // nearly always
         }
@@ -86,7 +86,7 @@ impl Machine {
         read.iter().find_map(|digest| self.lost_blobs.get(digest)).map(String::as_str)
     }
 
-    /// Every large value that a step which has not begun, or an output of the run, reads.
+    /// Adds every large value that is read by a step which has not begun, or by an output of the run.
     fn needs_of(&self, run: &Run, fresh: Vec<Digest>, needs: &mut Needs) {
         let plan = match self.plans.get(&run.workflow.digest) {
             Some(KnownPlan::Plan(plan)) => plan,
@@ -111,7 +111,7 @@ impl Machine {
     }
 }
 
-/// The large values behind everything that is still to be evaluated.
+/// Adds the large values that the expressions that are still to be evaluated read.
 fn values_read(plan: &Plan, run: &Run, found: &mut BTreeSet<Digest>) {
     for reads in pending_reads(plan, run) {
         if reads.inputs {
@@ -126,14 +126,14 @@ fn values_read(plan: &Plan, run: &Run, found: &mut BTreeSet<Digest>) {
     }
 }
 
-/// The blobs that a settlement brings. Whether a step reads them is known only once it is applied, so they are
-/// fetched in any case: a worker that has just stored them leaves them warm.
+/// Returns the blobs of a settlement. Whether a step reads them is known only once it is applied, so they are always
+/// fetched. That is cheap, because a worker has just stored them.
 fn fresh_blobs(settlement: &Settlement) -> Vec<Digest> {
     let Settlement::Done(Outcome::Output(output)) = settlement else { return Vec::new() };
     output.value.blob().into_iter().chain(output.content.as_ref().and_then(Payload::blob)).collect()
 }
 
-/// The blobs behind some fields of a step; a group's output is made of its members'.
+/// Adds the blobs in some fields of a step. The output of a group consists of the outputs of its members.
 fn blobs_of(
     plan: &Plan,
     run: &Run,
@@ -156,7 +156,7 @@ fn blobs_of(
     }
 }
 
-/// Returns what all expressions read that are still to be evaluated.
+/// Returns the read sets of all expressions that are still to be evaluated.
 fn pending_reads(plan: &Plan, run: &Run) -> impl Iterator<Item = ReadSet> {
     let pending = plan.steps.iter().zip(&run.steps).filter(|(_, state)| state.status == StepStatus::Pending);
     pending

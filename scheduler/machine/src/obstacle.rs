@@ -8,7 +8,7 @@ use longshore_workflow::{Expr, Plan, StepIndex};
 use super::Run;
 use super::run::{RunError, Step};
 
-/// A failure that nothing handles.
+/// A failure that `continue-on-error` does not cover.
 #[derive(Clone, Copy)]
 pub(super) enum UnhandledFailure<'r> {
     /// A step failed.
@@ -47,10 +47,10 @@ impl fmt::Display for UnhandledFailure<'_> {
     }
 }
 
-/// Characters of an expression that a reason repeats.
+/// Number of characters of an expression that a reason quotes.
 const REASON_CHARS: usize = 200;
 
-/// Says that the condition of a step is false.
-pub(super) fn is_false(expr: &Expr) -> String {
+/// Returns the reason of a step that does not run because its condition is false.
+pub(super) fn condition_reason(expr: &Expr) -> String {
     format!("`if: {}` is false", truncate(expr.source(), REASON_CHARS))
 }

@@ -5,10 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
-/// Most bytes of JSON text that are kept of one call: a file name, a query, a short message.
+/// Maximum number of bytes of JSON text that are kept of one call: a file name, a query, a short message.
 const CALL_LIMIT_BYTES: usize = 2 * 1024;
 
-/// Most bytes that are kept of all calls of a run. Every checkpoint of a changed run writes them again.
+/// Maximum number of bytes that are kept of all calls of a run. Every checkpoint of a changed run writes them again.
 const RUN_LIMIT_BYTES: usize = 256 * 1024;
 
 /// Bytes that are kept of each call at least, however many calls a run has.

@@ -11,14 +11,14 @@ use longshore_proto::Timestamp;
 /// Each takes about 100 bytes of memory in the scheduler, and its whole state in the checkpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Retention {
-    /// Most finished runs.
+    /// Maximum number of finished runs.
     pub runs: usize,
     /// Longest time since the end of a run, by the log's clock.
     pub time: Duration,
 }
 
 impl Default for Retention {
-    /// 100,000 runs for a week: with states of 4 KiB about half of the gibibyte that Redis is given as it is shipped.
+    /// Returns 100,000 runs for a week: with states of 4 KiB, about half of the gibibyte that Redis gets in the shipped settings.
     fn default() -> Self {
         Self { runs: 100_000, time: Duration::from_secs(7 * 24 * 3_600) }
     }

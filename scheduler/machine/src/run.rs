@@ -13,8 +13,8 @@ use longshore_workflow::{Plan, StepIndex, StepKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Most bytes of the values that a run makes itself. Every checkpoint of a changed run writes them again, so this is
-/// already a slow run; a tool's own large outputs are blobs and do not count.
+/// Maximum number of bytes of the values that a run makes itself. Every checkpoint of a changed run writes them again,
+/// so this is already a slow run; a tool's own large outputs are blobs and do not count.
 const KEPT_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// One execution of a plan.
@@ -110,7 +110,7 @@ pub(super) struct OutstandingCall {
 }
 
 impl Run {
-    /// A run that has just been submitted: every step is pending.
+    /// Creates a run that was just submitted. It has no steps until [`Run::adopt`].
     pub(super) fn new(
         (id, namespace): (RunId, Namespace),
         workflow: WorkflowRef,
@@ -147,17 +147,17 @@ impl Run {
         }
     }
 
-    /// A step by its number in the plan; `None` if the plan has fewer.
+    /// Returns a step by its index in the plan; `None` if the plan has fewer steps.
     pub fn step(&self, index: StepIndex) -> Option<&Step> {
         self.steps.get(index.0)
     }
 
-    /// A step, to be changed.
+    /// Returns a step to change, and marks it as touched.
     pub(super) fn step_mut(&mut self, index: StepIndex) -> Option<&mut Step> {
         self.step_if(index, |_| true)
     }
 
-    /// A step, to be changed if it fits.
+    /// Returns a step to change if it fits, and marks it as touched.
     pub(super) fn step_if(
         &mut self,
         index: StepIndex,
@@ -168,7 +168,7 @@ impl Run {
         Some(step)
     }
 
-    /// The place of a step in the plan and in the run.
+    /// Returns the index of a step in the plan and in the run.
     pub(super) fn find(&self, path: &StepPath) -> Option<StepIndex> {
         self.steps.iter().position(|step| step.path == *path).map(StepIndex)
     }
@@ -194,7 +194,7 @@ impl Run {
         self.steps.iter().filter(|step| step.status == StepStatus::Running && step.call.is_some()).count()
     }
 
-    /// The job of a step that is running.
+    /// Returns the id of the job of a running step.
     pub(super) fn job_id(&self, index: StepIndex) -> Option<JobId> {
         let step = self.step(index)?;
         let call = step.call.as_ref()?;

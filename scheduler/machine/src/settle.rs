@@ -47,7 +47,7 @@ pub(super) fn settle(
     let step = run.step_mut(index).ok_or(RecordIgnored::UnknownStep)?;
     let current = step.call.as_ref().ok_or(RecordIgnored::AlreadySettled)?.attempt;
     // A job that was thought lost may still have worked: its output is as good as any, because the call did happen.
-    // Its faults are not: a newer attempt is out.
+    // Its faults are not: a newer attempt is outstanding.
     let is_output = matches!(settlement, Settlement::Done(Outcome::Output(_)));
     if job.attempt != current && !is_output {
         return Err(RecordIgnored::StaleAttempt);
@@ -113,7 +113,7 @@ fn again(run: &mut Run, index: StepIndex, at: Timestamp, fault: &Fault, now: Tim
     }
 }
 
-/// Notes that every job that ought to be out is sent again.
+/// Records that every outstanding job is sent again.
 pub(super) fn send_again(run: &mut Run, now: Timestamp) {
     let running = run.steps.iter_mut().filter(|step| step.status == StepStatus::Running);
     running.filter_map(|step| step.call.as_mut()).for_each(|call| call.sent_at = Some(now));
@@ -124,14 +124,16 @@ pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
     run.steps.iter_mut().map(|step| lose(step, now)).fold(false, |any, lost| any | lost)
 }
 
-/// The job is sent again under the same number: whether a call was made is not known, so none is counted.
+/// Records an unreported attempt for an outstanding job. The job is sent again under the same number: it is unknown whether a
+/// call was made, so none is counted.
 fn lose(step: &mut Step, now: Timestamp) -> bool {
     let Some(lost) = unreported_attempt(step, LOST.to_owned(), None, now) else { return false };
     keep_attempts(&mut step.attempts, None, &[lost]);
     true
 }
 
-/// Returns the attempt of an earlier delivery of the job that is out. An attempt that is noted already gets the worker's name.
+/// Returns an attempt for an earlier delivery of the outstanding job. If the attempt is recorded already, adds the worker's name
+/// to that record and returns `None`.
 fn note_unreported(step: &mut Step, worker: Option<&NodeId>, until: Timestamp) -> Option<AttemptRecord> {
     let current = step.call.as_ref()?.attempt;
     if let Some(noted) = step.attempts.last_mut().filter(|last| last.number >= current) {
@@ -149,7 +151,7 @@ fn note_unreported(step: &mut Step, worker: Option<&NodeId>, until: Timestamp) -
     unreported_attempt(step, why, worker.cloned(), until)
 }
 
-/// The job that is out as an attempt of which nothing is known, from when it was sent.
+/// Returns the outstanding job as an attempt with an unknown result, which began when the job was sent.
 fn unreported_attempt(
     step: &mut Step,
     why: String,

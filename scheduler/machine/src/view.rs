@@ -108,7 +108,7 @@ impl Run {
 
     /// Returns the start time of a step's next attempt, if the step waits for one.
     fn next_attempt_at(&self, step: &Step) -> Option<Timestamp> {
-        // A run has as many timers as calls that are out: only a step that waits looks through them.
+        // A run has a timer for each outstanding call, so only a step that waits searches them.
         if step.status != StepStatus::Retrying {
             return None;
         }

@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 /// message of 1 MiB.
 const PART_BYTES: usize = 384 * 1024;
 
-/// Most large values that are read concurrently, each of up to 64 MiB.
+/// Maximum number of large values that are read concurrently, each of up to 64 MiB.
 const CONCURRENT_READS: usize = 2;
 
 /// Largest value that is cached. A larger one is read again for each of its parts.

@@ -7,7 +7,7 @@ use longshore_ports::{Catalog, JobQueue};
 use longshore_proto::{JobId, RunView, ServerName, StepStatus, StepView};
 use tracing::debug;
 
-/// Most steps for which the queue is asked. Further ones wait for the same reason.
+/// Maximum number of steps for which the queue is asked. Further ones wait for the same reason.
 const MOST_QUEUE_REQUESTS: usize = 16;
 
 /// Adds to each outstanding call what it waits for: a worker that serves its server, or a free one.
@@ -28,16 +28,18 @@ pub(super) async fn explain(view: &mut RunView, run: &Run, catalog: &dyn Catalog
             step.queued = true;
         } else if requests < MOST_QUEUE_REQUESTS {
             requests += 1;
-            step.waiting_for = queue_position(queue, &server, &job).await;
+            step.waiting_for = queue_reason(queue, &server, &job).await;
             step.queued = step.waiting_for.is_some();
         }
     }
 }
 
-/// Returns what a job waits for and how many jobs of its server are queued, if the job itself is queued.
-async fn queue_position(queue: &dyn JobQueue, server: &ServerName, job: &JobId) -> Option<String> {
+/// Returns the reason why a queued job waits, with the number of queued jobs of its server. `None` if the job is not queued.
+async fn queue_reason(queue: &dyn JobQueue, server: &ServerName, job: &JobId) -> Option<String> {
     let waiting = queue.waiting(server, job).await;
-    let waiting = waiting.inspect_err(|error| debug!(%error, "cannot ask the queue for a job")).ok()??;
+    let waiting = waiting
+        .inspect_err(|error| debug!(%error, "cannot look up a job in the queue; showing no reason to wait"))
+        .ok()??;
     let jobs = if waiting == 1 { "one job is".to_owned() } else { format!("{waiting} jobs are") };
     Some(format!("a free worker that serves `{server}`: {jobs} queued"))
 }

@@ -1,7 +1,8 @@
 //! Recalls of jobs that are not sent yet.
 //!
 //! A recall informs workers that an outcome is no longer wanted. It saves work and decides nothing, so the driver neither waits
-//! for one nor fails by one. Recalls that arrive while a request is under way are sent together with the next request.
+//! for a recall nor fails because of one. Recalls that arrive while a request is under way are sent together with the next
+//! request.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -16,8 +17,8 @@ use tracing::{info, warn};
 /// Pause after a failed request. A worker ends a recalled call within some seconds, and the run waits 30 seconds for it.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Most recalls that are kept for a queue that is unavailable: those of a run with 10,000 steps. Workers that miss a recall
-/// finish their call, and its result is ignored.
+/// Maximum number of recalls that are kept while the queue is unavailable: those of a run with 10,000 steps. Workers that miss
+/// a recall finish their call, and its result is ignored.
 const MOST_RECALLS: usize = 10_000;
 
 /// Key of the outage log.

@@ -17,8 +17,8 @@ use crate::blocking::{SMALL_BYTES, on_blocking_thread};
 use crate::refusal::Refusal;
 use crate::run_metrics;
 
-/// Most bytes of a body, of headers, and of a reason in a dead letter: enough to recognise the submit, and few enough that
-/// the dead letter always fits into a message.
+/// Maximum number of bytes of a body, of headers, and of a reason in a dead letter: enough to recognise the submit, and
+/// few enough that the dead letter always fits into a message.
 const STORED_BYTES: usize = 8 * 1024;
 
 impl Ingest {

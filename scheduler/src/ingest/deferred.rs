@@ -15,8 +15,8 @@ use tracing::{debug, info, warn};
 
 use crate::refusal::Refusal;
 
-/// Submits, and bytes of them, from which on no more are pulled. Batches that are under way then are kept as well, which is
-/// at most as much again.
+/// Number of deferred submits, and their total bytes, at which no more are pulled. Batches that are under way then are kept as
+/// well, which is at most as much again.
 const MOST_SUBMITS: usize = 256;
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 

@@ -23,7 +23,7 @@ pub(super) struct StoredBody {
     pub(super) is_whole: bool,
 }
 
-/// Decodes a body for [`without_secrets`]. Returns `None` if it is no JSON or has too many values. An empty body means an empty
+/// Decodes a body for [`without_secrets`]. Returns `None` if it is not JSON or has too many values. An empty body means an empty
 /// object, as it does for a submit.
 pub(super) fn decode_json(text: &str) -> Option<Value> {
     if text.trim().is_empty() {

@@ -1,9 +1,9 @@
 //! Time by the log's clock.
 //!
 //! Deadlines are counted from the timestamps of records, which are times of the broker's clock, so they are compared with the
-//! same clock: the timestamp of the newest record plus the time since it was read. A scheduler whose own clock is wrong, or is
-//! set while it runs, fires its timers in time, only late by the delay of that record. While the machine is suspended no time
-//! passes, until the next record is read.
+//! same clock: the timestamp of the newest record plus the time since it was read. Timers are right even if the clock of the
+//! scheduler is wrong or is set while it runs. They are late by the time that the newest record took to arrive. While the
+//! machine is suspended, no time passes until the next record is read.
 
 use longshore_proto::Timestamp;
 use tokio::time::Instant;

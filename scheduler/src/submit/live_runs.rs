@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 /// Longest time that a count is used.
 const MAX_AGE: Duration = Duration::from_millis(500);
 
-/// Most namespaces with a count. Beyond that, all are counted again.
+/// Maximum number of namespaces with a count. Beyond that, all are counted again.
 const MOST_NAMESPACES: usize = 1_000;
 
 /// The limit, and the number of live runs of each namespace.

@@ -16,7 +16,7 @@ use tracing::debug;
 
 use crate::refusal::Refusal;
 
-/// Age from which on the fullness of a log below half of the limit is measured again in the background, and the longest time
+/// Age at which the fullness of a log below half of the limit is measured again in the background, and the longest time
 /// that it is used meanwhile. Other schedulers may fill the log, but hardly within so short a time.
 const SPACIOUS_REFRESH: Duration = Duration::from_secs(2);
 const SPACIOUS_MAX_AGE: Duration = Duration::from_secs(30);

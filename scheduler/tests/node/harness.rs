@@ -237,7 +237,7 @@ impl Scheduler {
     }
 }
 
-/// Worker that settles every job at once.
+/// Runs a worker that settles every job at once.
 async fn work(backend: Backend) {
     let server = "s".parse().expect("a server");
     loop {

@@ -8,7 +8,7 @@ use longshore_proto::Timestamp;
 
 use crate::wait::until_true;
 
-use super::words::{node, server};
+use super::values::{node, server};
 use super::{Fixture, contracts};
 
 contracts![

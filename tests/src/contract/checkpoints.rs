@@ -6,7 +6,7 @@ use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, LoadedCheckpoi
 use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, RunId, RunStatus, Seq};
 use tokio::task::JoinSet;
 
-use super::words::{LOG, mark, run, run_in, summary};
+use super::values::{PARTITION, mark, run, run_in, summary};
 use super::{Fixture, contracts};
 
 contracts![
@@ -59,7 +59,7 @@ impl CheckpointClient {
     }
 
     async fn commit(&self, delta: CheckpointDelta) -> CommitResult {
-        self.0.commit(LOG, delta.into()).await.expect("answers")
+        self.0.commit(PARTITION, delta.into()).await.expect("answers")
     }
 
     pub(super) async fn accept(&self, delta: CheckpointDelta) {
@@ -67,7 +67,7 @@ impl CheckpointClient {
     }
 
     async fn load(&self) -> LoadedCheckpoint {
-        self.0.load(LOG).await.expect("answers").expect("a checkpoint")
+        self.0.load(PARTITION).await.expect("answers").expect("a checkpoint")
     }
 
     async fn live(&self) -> Vec<(RunId, String)> {
@@ -82,7 +82,7 @@ impl CheckpointClient {
 
 async fn new_store_has_no_checkpoint(fixture: &mut dyn Fixture) {
     let checkpoint = CheckpointClient::of(fixture);
-    assert_eq!(checkpoint.0.load(LOG).await.expect("answers"), None);
+    assert_eq!(checkpoint.0.load(PARTITION).await.expect("answers"), None);
     assert_eq!(checkpoint.0.run(run(1)).await.expect("answers"), None);
     assert!(checkpoint.list(RunQuery::default()).await.is_empty());
 }
@@ -139,7 +139,7 @@ async fn delta_without_a_stored_checkpoint_is_refused(fixture: &mut dyn Fixture)
     let checkpoint = CheckpointClient::of(fixture);
     let refused = checkpoint.commit(delta(1, 2, vec![row(1, Running, "one")])).await;
     assert_eq!(refused, CommitResult::Refused { stored: None });
-    assert_eq!(checkpoint.0.load(LOG).await.expect("answers"), None);
+    assert_eq!(checkpoint.0.load(PARTITION).await.expect("answers"), None);
 }
 
 async fn repeated_commit_changes_nothing(fixture: &mut dyn Fixture) {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::wait::until_some;
 
-use super::words::{claim_key, node};
+use super::values::{claim_key, node};
 use super::{Fixture, contracts};
 
 contracts![

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::wait::{until_some, until_true};
 
-use super::words::{job, job_for, server};
+use super::values::{job, job_for, server};
 use super::{Fixture, PATIENCE, contracts};
 
 contracts![

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::wait::until_true;
 
-use super::words::{LOG, node};
+use super::values::{PARTITION, node};
 use super::{Fixture, contracts};
 
 contracts![
@@ -24,10 +24,10 @@ contracts![
     only_the_holder_can_release_a_lease,
     leases_of_partitions_are_separate,
     live_schedulers_are_listed_in_the_order_of_their_ids,
-    scheduler_that_attends_twice_is_listed_once,
+    scheduler_that_is_announced_twice_is_listed_once,
     scheduler_that_left_is_not_listed,
     scheduler_that_does_not_attend_again_expires,
-    attending_does_not_take_a_lease,
+    announcing_a_scheduler_does_not_take_a_lease,
     ; with_restarts:
     lease_outlives_the_process_of_its_store,
 ];
@@ -44,7 +44,7 @@ impl Leases {
     }
 
     async fn hold(&self, who: &str, ttl: Duration) -> bool {
-        self.0.hold(LOG, &node(who), ttl).await.expect("answers")
+        self.0.hold(PARTITION, &node(who), ttl).await.expect("answers")
     }
 
     /// Takes the lease as soon as no other node has it.
@@ -53,7 +53,7 @@ impl Leases {
     }
 
     async fn release(&self, who: &str) {
-        self.0.release(LOG, &node(who)).await.expect("answers");
+        self.0.release(PARTITION, &node(who)).await.expect("answers");
     }
 
     async fn announce_scheduler(&self, who: &str, ttl: Duration) -> Vec<NodeId> {
@@ -142,7 +142,7 @@ async fn live_schedulers_are_listed_in_the_order_of_their_ids(fixture: &mut dyn 
     assert_eq!(leases.announce_scheduler("a", HOUR).await, nodes(["a", "b", "c"]));
 }
 
-async fn scheduler_that_attends_twice_is_listed_once(fixture: &mut dyn Fixture) {
+async fn scheduler_that_is_announced_twice_is_listed_once(fixture: &mut dyn Fixture) {
     let leases = Leases::of(fixture);
     leases.announce_scheduler("a", MOMENT).await;
     assert_eq!(leases.announce_scheduler("a", HOUR).await, nodes(["a"]));
@@ -168,7 +168,7 @@ async fn scheduler_that_does_not_attend_again_expires(fixture: &mut dyn Fixture)
     assert!(clock::now().since(before) >= MOMENT, "not before its time");
 }
 
-async fn attending_does_not_take_a_lease(fixture: &mut dyn Fixture) {
+async fn announcing_a_scheduler_does_not_take_a_lease(fixture: &mut dyn Fixture) {
     let leases = Leases::of(fixture);
     leases.announce_scheduler("a", HOUR).await;
     assert!(leases.hold("b", HOUR).await);

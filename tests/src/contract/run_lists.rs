@@ -4,7 +4,7 @@ use longshore_ports::{PAGE_LIMIT, RunCursor, RunPage, RunQuery, RunRow, SCAN_LIM
 use longshore_proto::{Namespace, Partition, RunId, RunStatus, Timestamp};
 
 use super::checkpoints::{CheckpointClient, delta, full, row};
-use super::words::{run, run_in, summary};
+use super::values::{run, run_in, summary};
 use super::{Fixture, contracts};
 
 contracts![

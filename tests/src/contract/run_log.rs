@@ -7,7 +7,7 @@ use longshore_proto::{Event, Namespace, Partition, RunId, Seq, Signal, decode_al
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::words::{LOG, event, events, run};
+use super::values::{PARTITION, event, events, run};
 use super::{Fixture, contracts};
 
 contracts![
@@ -44,13 +44,13 @@ async fn append(backend: &Backend, events: Vec<Event>) -> Vec<u64> {
 
 /// Appends events in one call.
 async fn append_together(backend: &Backend, events: &[Event]) -> Vec<u64> {
-    let seqs = backend.log.append(LOG, events).await.expect("appends");
+    let seqs = backend.log.append(PARTITION, events).await.expect("appends");
     assert_eq!(seqs.len(), events.len(), "a sequence for each");
     seqs.into_iter().map(|seq| seq.0).collect()
 }
 
 async fn reader(backend: &Backend, from: u64) -> Box<dyn LogReader> {
-    backend.log.read(LOG, Seq(from)).await.expect("reads")
+    backend.log.read(PARTITION, Seq(from)).await.expect("reads")
 }
 
 /// Reads until `count` entries have come.
@@ -72,7 +72,7 @@ fn facts(entries: &[LogEntry]) -> Vec<&Event> {
 
 /// Reads all entries up to the present end.
 async fn read_all(backend: &Backend) -> Vec<LogEntry> {
-    let tail = backend.log.tail(LOG).await.expect("a tail");
+    let tail = backend.log.tail(PARTITION).await.expect("a tail");
     let entries = read(&mut *reader(backend, 1).await, usize::try_from(tail.0).expect("fits")).await;
     assert!(seqs(&entries).into_iter().eq(1..=tail.0), "dense");
     entries
@@ -80,11 +80,11 @@ async fn read_all(backend: &Backend) -> Vec<LogEntry> {
 
 async fn sequences_count_from_one_without_gaps(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
-    assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq::ZERO);
+    assert_eq!(backend.log.tail(PARTITION).await.expect("a tail"), Seq::ZERO);
     assert_eq!(append(&backend, events(0..1)).await, [1]);
     assert_eq!(append(&backend, events(1..2)).await, [2]);
     assert_eq!(append(&backend, events(2..4)).await, [3, 4]);
-    assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(4));
+    assert_eq!(backend.log.tail(PARTITION).await.expect("a tail"), Seq(4));
 }
 
 async fn events_of_one_append_keep_their_order(fixture: &mut dyn Fixture) {
@@ -250,10 +250,10 @@ async fn logs_of_partitions_are_separate(fixture: &mut dyn Fixture) {
     append(&backend, events(0..3)).await;
     let other = Partition(1);
     assert_eq!(backend.log.append(other, &events(7..8)).await.expect("appends"), [Seq(1)]);
-    assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(3));
+    assert_eq!(backend.log.tail(PARTITION).await.expect("a tail"), Seq(3));
     let mut reader = backend.log.read(other, Seq(1)).await.expect("reads");
     assert_eq!(facts(&reader.next(10).await.expect("reads")), [&event(7)]);
-    backend.log.trim(LOG, Seq(3)).await.expect("trims");
+    backend.log.trim(PARTITION, Seq(3)).await.expect("trims");
     backend.log.read(other, Seq(1)).await.expect("the other one is whole");
 }
 
@@ -268,7 +268,8 @@ fn large(run: RunId, bytes: usize) -> Event {
 async fn entry_that_is_too_large_is_refused_for_good(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     let together = vec![event(0), large(run(1), ENTRY_LIMIT_BYTES)];
-    let (refused, taken) = tokio::join!(backend.log.append(LOG, &together), append(&backend, events(5..6)));
+    let (refused, taken) =
+        tokio::join!(backend.log.append(PARTITION, &together), append(&backend, events(5..6)));
     assert!(!refused.expect_err("too large").retryable);
     assert_eq!(taken, [1], "no event of the refused append is in the log, and other appends succeed");
     assert_eq!(append(&backend, vec![large(run(1), ENTRY_LIMIT_BYTES - 1_024)]).await, [2]);
@@ -276,12 +277,12 @@ async fn entry_that_is_too_large_is_refused_for_good(fixture: &mut dyn Fixture) 
 
 async fn appended_entries_outlive_the_process(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
-    let incarnation = backend.log.incarnation(LOG).await.expect("an incarnation");
+    let incarnation = backend.log.incarnation(PARTITION).await.expect("an incarnation");
     append(&backend, events(0..3)).await;
     fixture.restart().await;
     let backend = fixture.backend();
-    assert_eq!(backend.log.incarnation(LOG).await.expect("an incarnation"), incarnation);
-    assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(3));
+    assert_eq!(backend.log.incarnation(PARTITION).await.expect("an incarnation"), incarnation);
+    assert_eq!(backend.log.tail(PARTITION).await.expect("a tail"), Seq(3));
     let mut reader = reader(&backend, 1).await;
     assert_eq!(append(&backend, events(3..4)).await, [4]);
     let entries = read(&mut *reader, 4).await;
@@ -291,9 +292,9 @@ async fn appended_entries_outlive_the_process(fixture: &mut dyn Fixture) {
 async fn trimmed_entries_cannot_be_read(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
-    backend.log.trim(LOG, Seq(5)).await.expect("trims");
+    backend.log.trim(PARTITION, Seq(5)).await.expect("trims");
     for from in [1, 4] {
-        let refusal = backend.log.read(LOG, Seq(from)).await.map(|_| ()).expect_err("it is gone");
+        let refusal = backend.log.read(PARTITION, Seq(from)).await.map(|_| ()).expect_err("it is gone");
         assert!(!refusal.retryable, "{refusal}");
         assert!(refusal.to_string().contains('5'), "says where the log begins: {refusal}");
     }
@@ -302,7 +303,7 @@ async fn trimmed_entries_cannot_be_read(fixture: &mut dyn Fixture) {
 async fn trim_keeps_later_entries_and_the_sequence(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
-    backend.log.trim(LOG, Seq(5)).await.expect("trims");
+    backend.log.trim(PARTITION, Seq(5)).await.expect("trims");
     fixture.restart().await;
     let backend = fixture.backend();
     assert_eq!(append(&backend, events(10..11)).await, [11]);
@@ -314,7 +315,7 @@ async fn repeated_trim_changes_nothing(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
     for below in [5, 5, 3, 0] {
-        backend.log.trim(LOG, Seq(below)).await.expect("trims");
+        backend.log.trim(PARTITION, Seq(below)).await.expect("trims");
     }
     assert_eq!(seqs(&read(&mut *reader(&backend, 5).await, 6).await), [5, 6, 7, 8, 9, 10]);
 }
@@ -322,10 +323,10 @@ async fn repeated_trim_changes_nothing(fixture: &mut dyn Fixture) {
 async fn completely_trimmed_log_continues_its_sequence(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
-    backend.log.trim(LOG, Seq(11)).await.expect("trims");
+    backend.log.trim(PARTITION, Seq(11)).await.expect("trims");
     fixture.restart().await;
     let backend = fixture.backend();
-    assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(10));
+    assert_eq!(backend.log.tail(PARTITION).await.expect("a tail"), Seq(10));
     let mut reader = reader(&backend, 11).await;
     let (entries, placed) = tokio::join!(reader.next(10), append(&backend, events(10..11)));
     assert_eq!((seqs(&entries.expect("reads on")), placed), (vec![11], vec![11]));
@@ -335,7 +336,7 @@ async fn reader_overtaken_by_a_trim_fails_instead_of_skipping(fixture: &mut dyn 
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
     let mut reader = reader(&backend, 1).await;
-    backend.log.trim(LOG, Seq(5)).await.expect("trims");
+    backend.log.trim(PARTITION, Seq(5)).await.expect("trims");
     // Entries that the reader had fetched before may still come, in their order. Then it fails for good, and says where the
     // log begins; it never returns entry 5 after a gap.
     let mut seen = Seq::ZERO;

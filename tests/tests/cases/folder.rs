@@ -18,7 +18,7 @@ pub(crate) const SERVERS: &str = "mcp.json";
 /// The data directory, beside the folder.
 const DATA: &str = "../data";
 
-/// The folder of the cases in the repository.
+/// Returns the folder of the cases in the repository.
 pub(crate) fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
 }

@@ -27,7 +27,7 @@ pub struct Answer {
 pub struct CallFault {
     /// The class and the message.
     pub fault: Fault,
-    /// Progress of the request to the server, which says if the tool may have run.
+    /// Known progress of the request, which shows if the tool may have run.
     pub sent: Sent,
 }
 

@@ -1,7 +1,7 @@
 //! Names of claim holders. A holder is one delivery to a worker, and its name begins with the worker's id.
 //!
 //! The same worker may get a job again while it still works on it. The second delivery must not be taken for the holder of the
-//! first one's claim, because a holder that claims twice wins twice. So each delivery has a name of its own.
+//! first one's claim, because a repeated claim of the same holder succeeds. So each delivery has a name of its own.
 
 use longshore_proto::NodeId;
 

@@ -21,8 +21,8 @@ use crate::{DeliveryEnd, Effect, Input, Interrupt, InterruptEffect};
 /// connection that had just been lost. Two of those for each restart are usual.
 const DELIVERIES_LIMIT: u32 = 10;
 
-/// The most calls for one delivery. A policy may allow thousands of attempts without a delay. The limit gives the slot to
-/// other jobs in time, and the records of these calls fit into one entry of the log.
+/// Maximum number of calls for one delivery. A policy may allow thousands of attempts without a delay. The limit gives
+/// the slot to other jobs in time, and the records of these calls fit into one entry of the log.
 const IN_PLACE_CALLS: usize = 10;
 
 /// Shortest delay until the next delivery of a job on which another worker is busy: the lease ends by that machine's clock.

@@ -48,7 +48,7 @@ impl<'a> ActivityUpdates<'a> {
         }
     }
 
-    /// Publishes activities until it is dropped.
+    /// Publishes activities until the future is dropped.
     pub(super) async fn run(&self) -> Infallible {
         let Some(updates) = self.updates else { return pending().await };
         loop {

@@ -1,9 +1,9 @@
 //! Heartbeats that keep a job and its claim while the worker has the job.
 //!
-//! One beat renews both: the delivery at the queue and the lease of the claim. The lease is shorter than the queue's patience, so
-//! a job that is delivered to another worker finds a lapsed claim and not a busy one. If the claim cannot be renewed for two
-//! thirds of its lease, by this machine's own clock, [`LeaseHeartbeat::claim_lost`] is cancelled: the call must end before
-//! another worker can get the claim.
+//! One beat renews both: the delivery at the queue and the lease of the claim. The lease is shorter than the acknowledgement
+//! wait, so a job that is delivered to another worker finds a lapsed claim and not a busy one. If the claim cannot be renewed
+//! for two thirds of its lease, by this machine's own clock, [`LeaseHeartbeat::claim_lost`] is cancelled: the call must end
+//! before another worker can get the claim.
 
 use std::convert::Infallible;
 use std::sync::OnceLock;
@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Beats within the queue's patience. Three of them are a lease: two may be missed before the claim counts as lost. The fourth
-/// makes the lease shorter than the patience.
-const BEATS_PER_PATIENCE: u32 = 4;
+/// Beats within the acknowledgement wait. Three of them are a lease: two may be missed before the claim counts as lost. The
+/// fourth makes the lease shorter than the acknowledgement wait.
+const BEATS_PER_ACK_WAIT: u32 = 4;
 
 /// Beats within a lease.
 const BEATS_PER_LEASE: u32 = 3;
@@ -57,7 +57,7 @@ impl<'a> LeaseHeartbeat<'a> {
             receipt,
             claims,
             holder,
-            beat: receipt.ack_wait() / BEATS_PER_PATIENCE,
+            beat: receipt.ack_wait() / BEATS_PER_ACK_WAIT,
             held_claim: OnceLock::new(),
             progress: Notify::new(),
             claim_lost: CancellationToken::new(),
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(40);
+    const ACK_WAIT: Duration = Duration::from_secs(40);
     const LEASE: Duration = Duration::from_secs(30);
 
     /// A receipt that counts the progress reports.
@@ -158,7 +158,7 @@ mod tests {
     #[async_trait]
     impl Receipt for CountingReceipt {
         fn ack_wait(&self) -> Duration {
-            PATIENCE
+            ACK_WAIT
         }
         async fn extend_ack_wait(&self) -> Result<(), Error> {
             self.0.fetch_add(1, Ordering::Relaxed);
@@ -186,7 +186,7 @@ mod tests {
             Ok(ClaimResult::Won)
         }
         async fn renew(&self, _: &ClaimKey, _: &NodeId, lease: Duration) -> Result<bool, Error> {
-            assert_eq!(lease, LEASE, "shorter than the queue's patience");
+            assert_eq!(lease, LEASE, "shorter than the acknowledgement wait");
             match self {
                 Self::Working => Ok(true),
                 Self::TakenOver => Ok(false),
@@ -230,25 +230,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn heartbeat_keeps_the_claim_and_the_delivery() {
-        assert_eq!(beat(&FaultyClaims::Working, PATIENCE * 10 + LEASE / 10, None).await, (None, 40));
+        assert_eq!(beat(&FaultyClaims::Working, ACK_WAIT * 10 + LEASE / 10, None).await, (None, 40));
     }
 
     #[tokio::test(start_paused = true)]
     async fn claim_taken_over_by_another_holder_is_lost_at_the_next_beat() {
-        assert_eq!(beat(&FaultyClaims::TakenOver, PATIENCE, None).await.0, Some(10));
+        assert_eq!(beat(&FaultyClaims::TakenOver, ACK_WAIT, None).await.0, Some(10));
     }
 
     #[tokio::test(start_paused = true)]
     async fn claim_that_cannot_be_renewed_is_lost_before_its_lease_ends() {
         for claims in [FaultyClaims::Unreachable, FaultyClaims::Hanging] {
-            let lost = beat(&claims, PATIENCE, None).await.0.expect("lost");
+            let lost = beat(&claims, ACK_WAIT, None).await.0.expect("lost");
             assert!((20..=22).contains(&lost), "two thirds of {LEASE:?}, not {lost} s");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn progress_causes_earlier_beats_but_a_bounded_number() {
-        let time = PATIENCE + Duration::from_secs(1);
+        let time = ACK_WAIT + Duration::from_secs(1);
         assert_eq!(beat(&FaultyClaims::Working, time, Some(Duration::from_secs(5))).await.1, 8);
         assert_eq!(beat(&FaultyClaims::Working, time, Some(Duration::from_millis(1))).await.1, 16);
     }

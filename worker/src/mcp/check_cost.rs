@@ -192,7 +192,7 @@ impl<'s> CheckCost<'s> {
     }
 }
 
-/// Returns the part of a schema to which a reference leads. Returns `None` if it is no JSON pointer but, for example, an anchor.
+/// Returns the part of a schema to which a reference leads. Returns `None` if it is not a JSON pointer but, for example, an anchor.
 pub(super) fn target<'s>(schema: &'s Value, reference: &str) -> Option<&'s Value> {
     let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
     schema.pointer(&pointer)

@@ -18,7 +18,7 @@ use super::check_cost::{count, nodes, target};
 
 /// Values other than schemas, such as names and constants, that are one unit.
 const VALUES_PER_UNIT: u64 = 8;
-/// Number of alternatives from which on the library searches for a member that distinguishes them.
+/// Minimum number of alternatives for which the library searches for a member that distinguishes them.
 const FEWEST_DISCRIMINATED: usize = 3;
 /// Levels of this search, including the one at which it stops.
 const DEEPEST_PIN: usize = 17;

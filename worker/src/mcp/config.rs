@@ -88,7 +88,7 @@ impl ServersConfig {
     }
 
     /// Returns the servers and secrets of a file before variables are expanded: an object with `mcpServers` and `longshore` in the
-    /// documented spelling. Returns `None` if the text is no servers file.
+    /// documented spelling. Returns `None` if the text is not a servers file.
     pub fn as_written(text: &str) -> Option<Value> {
         let FileOutline { mut entries, own, .. } = outline::read(text, &mut Vec::new())?;
         entries.values_mut().for_each(|entry| drop(spelling::canonical(entry)));

@@ -43,7 +43,7 @@ pub(super) struct ServerNotifications {
     pub(super) tools_changed: Arc<AtomicBool>,
 }
 
-/// The process of a server over stdio, as far as a connection observes it.
+/// The process of a server over stdio, as a connection observes it.
 #[derive(Debug)]
 pub(super) struct ChildStatus {
     pub(super) output: OutputEnd,

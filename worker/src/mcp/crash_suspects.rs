@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use longshore_proto::{RunId, StepPath};
 
-/// The most jobs that are remembered: more than a server has calls at once. The oldest is forgotten first.
+/// Maximum number of jobs that are remembered: more than a server has calls at once. The oldest is forgotten first.
 const SUSPECTS_LIMIT: usize = 1024;
 
 /// Jobs whose call was under way when a process ended, by run and step, since a retry is the same job.

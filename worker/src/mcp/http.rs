@@ -49,7 +49,7 @@ const CONCURRENT_REQUESTS: usize = 1024;
 /// if a request was processed whose connection is closed at that moment. Within a burst of calls no connection is idle for long.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
-/// The most redirects that are followed. One is usual, for a missing or an extra slash.
+/// Maximum number of redirects that are followed. One is usual, for a missing or an extra slash.
 const MOST_REDIRECTS: usize = 3;
 
 /// Attempts to resume an interrupted stream of events, each after twice the time of the one before. A restarted server has lost

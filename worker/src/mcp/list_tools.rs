@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::deadline::Deadline;
 use super::tool_listing::{LONGEST_USE, PageTools, ToolListing};
 
-/// The most pages of a listing.
+/// Maximum number of pages of a listing.
 const MOST_PAGES: usize = 100;
 
 /// The listings that a caller accepts.

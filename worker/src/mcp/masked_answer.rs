@@ -6,8 +6,8 @@ use longshore_attempt::Answer;
 
 use super::config::Secrets;
 
-/// The most variables and headers that are named for one answer. The names are stored in a record, and a person needs a few of
-/// them.
+/// Maximum number of variables and headers that are named for one answer. The names are stored in a record, and a
+/// person needs a few of them.
 const MOST_ORIGINS: usize = 8;
 
 /// Returns the warning that `***` replaces values in `place`, such as "an output". `origins` describes the variables and headers

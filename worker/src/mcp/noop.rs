@@ -83,7 +83,7 @@ fn answer(request: ClientRequest) -> Result<ServerResult, ErrorData> {
         }
         ClientRequest::CallToolRequest(call) => {
             let arguments = Value::Object(call.params.arguments.unwrap_or_default());
-            // A raw result, in which answers of other servers also reach their callers.
+            // A custom result, because the answers of other servers also reach their callers in this form.
             let result = json!({ "content": [], "structuredContent": arguments });
             Ok(ServerResult::CustomResult(CustomResult::new(result)))
         }

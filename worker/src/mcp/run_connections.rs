@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use longshore_proto::RunId;
 
-/// The most runs that are remembered. The run whose first answer is oldest is forgotten first; a forgotten run counts as new.
+/// Maximum number of runs that are remembered. The run whose first answer is oldest is forgotten first; a forgotten run
+/// counts as new.
 const MOST_RUNS: usize = 4096;
 
 /// The connection number on which each run was answered. Only this connection has the state that the run's calls left.

@@ -15,27 +15,28 @@ use super::compile_cost::{CompileCost, CountError};
 
 /// The size up to which schemas are compiled. Time and memory grow in proportion.
 const MOST_SCHEMA_BYTES: usize = 256 * 1024;
-/// The most patterns of one schema. Compiling one takes up to 10 ms.
+/// Maximum number of patterns of one schema. Compiling one takes up to 10 ms.
 const MOST_PATTERNS: usize = 200;
-/// The most parts of patterns that are case-folded over much of Unicode. Parsing one takes up to 20 ms.
+/// Maximum number of parts of patterns that are case-folded over much of Unicode. Parsing one takes up to 20 ms.
 const MOST_WIDE_FOLDS: u64 = 20;
-/// The most levels of the recursion that compiles a schema: different references times the deepest nesting.
+/// Maximum number of levels of the recursion that compiles a schema: different references times the deepest nesting.
 const MOST_COMPILED_LEVELS: usize = 4_096;
-/// The most units (see [`CompileCost`]) of compiling: two seconds in a debug build, and 50 MB. Large schemas take some thousands.
+/// Maximum number of units (see [`CompileCost`]) of compiling: two seconds in a debug build, and 50 MB. Large schemas
+/// take some thousands.
 const MOST_COMPILED_UNITS: u64 = 50_000;
 /// Stack for compiling: 2 KiB a level in a release build, and five times as much in a debug build.
 const COMPILE_STACK_BYTES: usize = 64 << 20;
 /// Stack for a check of [`DEEPEST_CHECK`] levels.
 const CHECK_STACK_BYTES: usize = 16 << 20;
-/// The most levels of the recursion that checks arguments.
+/// Maximum number of levels of the recursion that checks arguments.
 const DEEPEST_CHECK: usize = 200;
-/// The most levels of a check on the stack of the caller.
+/// Maximum number of levels of a check on the stack of the caller.
 const DEEPEST_SHORT_CHECK: usize = 32;
-/// The most units (see [`CheckCost`]) of one check: about a tenth of a second.
+/// Maximum number of units (see [`CheckCost`]) of one check: about a tenth of a second.
 const MOST_UNITS: u64 = 1_000_000;
-/// The most units of a check on the thread of the caller: half a millisecond. Most checks are shorter.
+/// Maximum number of units of a check on the thread of the caller: half a millisecond. Most checks are shorter.
 const MOST_SHORT_UNITS: u64 = 5_000;
-/// The most mistakes that are named when arguments do not fit.
+/// Maximum number of mistakes that are named when arguments do not fit.
 const MOST_MISTAKES: usize = 5;
 
 /// A compiled schema.
@@ -159,7 +160,7 @@ impl SchemaShape {
         Ok(shape)
     }
 
-    /// Adds a part of the schema. Values that are no schemas are visited too, so the result may be too large.
+    /// Adds a part of the schema. Values that are not schemas are visited too, so the result may be too large.
     fn add(&mut self, part: &Value, level: usize) -> Result<(), UncheckedReason> {
         self.levels = self.levels.max(level);
         match part {

@@ -23,7 +23,7 @@ use super::run_connections::RunConnections;
 /// for each other, so that not each of them starts a process.
 const ISOLATED_PROCESSES: usize = 4;
 
-/// The delivery count from which on a job gets a process of its own: its earlier deliveries ended without a report, perhaps
+/// The delivery count at which a job first gets a process of its own: its earlier deliveries ended without a report, perhaps
 /// because of the job. One such delivery is usual when a worker is replaced.
 const ISOLATED_FROM_DELIVERY: u32 = 3;
 

@@ -23,7 +23,7 @@ use super::oversized::OversizedMessage;
 use super::process::{OutputTail, ServerStreams};
 use super::wire::PendingRequests;
 
-/// The length from which on a line ends the connection: after so many bytes no newline is to be expected. The bytes are read, but
+/// The length of a line that ends the connection, because after so many bytes no newline will follow. The bytes are read, but
 /// not kept.
 const LONGEST_LINE_BYTES: usize = 1 << 30;
 

@@ -20,21 +20,21 @@ use super::config::Secrets;
 use super::schema::CompiledSchema;
 use super::wire::{left_out_of, task_tools_of};
 
-/// The most tools of one server.
+/// Maximum number of tools of one server.
 const MOST_TOOLS: usize = 10_000;
 /// The longest use of a listing, whatever time to live the server gives it.
 pub(super) const LONGEST_USE: Duration = Duration::from_mins(5);
 /// The shortest use of a listing, even with a time to live of zero: otherwise every call would fetch it.
 const SHORTEST_USE: Duration = Duration::from_secs(10);
-/// The size from which on a tool is left out. Tools of real servers are much smaller.
+/// The size above which a tool is left out. Tools of real servers are much smaller.
 const MOST_TOOL_BYTES: usize = 1024 * 1024;
-/// The most bytes of all tools of one server. Each worker keeps a listing of each server for minutes.
+/// Maximum number of bytes of all tools of one server. Each worker keeps a listing of each server for minutes.
 const MOST_LISTING_BYTES: usize = 32 * 1024 * 1024;
 /// Characters of the name of a tool that is left out.
 const MOST_NAME_CHARS: usize = 200;
 /// Characters of one mistake in arguments: texts of a schema can be long.
 const MOST_MISTAKE_CHARS: usize = 500;
-/// The most tools that a fault names when a tool is not found.
+/// Maximum number of tools that a fault names when a tool is not found.
 const MOST_NAMED: usize = 20;
 
 /// Names of listed tools that cannot be called, each with the reason.

@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    fn of(result: Value) -> Result<Answer, McpFailure> {
+    fn answer_of(result: Value) -> Result<Answer, McpFailure> {
         let Value::Object(result) = result else { panic!("an object") };
         match read_result(result)? {
             ToolResult::Answer(answer) => Ok(answer),
@@ -193,7 +193,7 @@ mod tests {
             (json!({}), json!("")),
         ];
         for (result, wanted) in cases {
-            assert_eq!(of(result.clone()).expect("an answer").value, wanted, "{result}");
+            assert_eq!(answer_of(result.clone()).expect("an answer").value, wanted, "{result}");
         }
     }
 
@@ -204,24 +204,25 @@ mod tests {
             {"type": "resource_link", "uri": "file:///x"},
             {"type": "image", "data": "AAAA"},
         ]);
-        let kept = of(json!({"content": content, "_meta": {"trace": 1}})).expect("an answer");
+        let kept = answer_of(json!({"content": content, "_meta": {"trace": 1}})).expect("an answer");
         assert_eq!((kept.content, kept.meta), (content, json!({"trace": 1})));
     }
 
     #[test]
     fn error_of_a_tool_has_a_text() {
-        let plain = of(json!({"isError": true, "content": [text("no such city")]})).expect("an answer");
+        let plain =
+            answer_of(json!({"isError": true, "content": [text("no such city")]})).expect("an answer");
         assert_eq!((plain.is_error, plain.error_text.as_str()), (true, "no such city"));
-        let bare =
-            of(json!({"isError": true, "content": [], "structuredContent": {"e": 1}})).expect("an answer");
+        let bare = answer_of(json!({"isError": true, "content": [], "structuredContent": {"e": 1}}))
+            .expect("an answer");
         assert_eq!(bare.error_text, "{\"e\":1}");
-        assert_eq!(of(json!({"content": [text("fine")]})).expect("an answer").error_text, "");
-        assert!(of(json!({"isError": "true", "content": [text("no")]})).expect("an answer").is_error);
+        assert_eq!(answer_of(json!({"content": [text("fine")]})).expect("an answer").error_text, "");
+        assert!(answer_of(json!({"isError": "true", "content": [text("no")]})).expect("an answer").is_error);
     }
 
     #[test]
     fn error_of_the_library_is_not_an_error_of_the_tool() {
-        let said = |text_: &str| of(json!({"isError": true, "content": [text(text_)]}));
+        let said = |text_: &str| answer_of(json!({"isError": true, "content": [text(text_)]}));
         let reported = said("MCP error -32602: Tool x not found");
         assert_eq!(
             reported,
@@ -235,15 +236,20 @@ mod tests {
     fn results_without_an_answer_are_recognised() {
         let of = |result: Value| read_result(result.as_object().cloned().expect("an object"));
         for task in [json!({"resultType": "task", "taskId": "7"}), json!({"task": {"taskId": "7"}})] {
-            let Ok(ToolResult::Task(task)) = of(task.clone()) else { panic!("{task}") };
+            let Ok(ToolResult::Task(task)) = answer_of(task.clone()) else { panic!("{task}") };
             assert_eq!(task.id, "7");
         }
-        assert!(matches!(of(json!({"task": {}})), Err(McpFailure::BadAnswer(_))));
+        assert!(matches!(answer_of(json!({"task": {}})), Err(McpFailure::BadAnswer(_))));
         let questions = json!({"q": {}}).as_object().cloned().expect("an object");
         assert_eq!(
-            of(json!({"resultType": "input_required", "requestState": "s", "inputRequests": {"q": {}}})),
+            answer_of(
+                json!({"resultType": "input_required", "requestState": "s", "inputRequests": {"q": {}}})
+            ),
             Ok(ToolResult::InputRequired { state: Some("s".to_owned()), questions })
         );
-        assert!(matches!(of(json!({"resultType": "later", "content": []})), Err(McpFailure::BadAnswer(_))));
+        assert!(matches!(
+            answer_of(json!({"resultType": "later", "content": []})),
+            Err(McpFailure::BadAnswer(_))
+        ));
     }
 }

@@ -28,8 +28,8 @@ pub(crate) use memory::exceeds_memory;
 pub(crate) use text::{excerpt, quote};
 pub(crate) use tools::{left_out_of, takes_tasks, task_tools_of};
 
-/// The most given-up requests that are remembered, since they may still be answered. An answer to an older one counts as an answer
-/// without a request.
+/// Maximum number of given-up requests that are remembered, since they may still be answered. An answer to an older one
+/// counts as an answer without a request.
 const MOST_GIVEN_UP: usize = 1024;
 
 /// Error code of placeholders for answers that cannot be read. Outside the range that JSON-RPC reserves.
@@ -236,20 +236,20 @@ impl RequestsState {
         answer: Result<Map<String, Value>, McpFailure>,
     ) -> RxJsonRpcMessage<RoleClient> {
         let result = match (format, answer) {
-            (AnswerFormat::Raw, answer) => return self.end(id, answer),
-            (_, Err(failure)) => return self.end(id, Err(failure)),
+            (AnswerFormat::Raw, answer) => return self.keep_answer(id, answer),
+            (_, Err(failure)) => return self.keep_answer(id, Err(failure)),
             (AnswerFormat::Tools, Ok(result)) => tools::page(result),
             (AnswerFormat::Handshake, Ok(result)) => tools::handshake(result),
             (AnswerFormat::Typed, Ok(result)) => typed(result),
         };
         match result {
             Ok(result) => JsonRpcMessage::response(result, RequestId::Number(id)),
-            Err(why) => self.end(id, Err(McpFailure::BadAnswer(why))),
+            Err(why) => self.keep_answer(id, Err(McpFailure::BadAnswer(why))),
         }
     }
 
     /// Keeps an answer for its caller. Returns the message that wakes the caller.
-    fn end(
+    fn keep_answer(
         &mut self,
         id: i64,
         answer: Result<Map<String, Value>, McpFailure>,
@@ -292,13 +292,13 @@ impl RequestsState {
         match of.filter(|id| self.waiting.remove(id).is_some()) {
             Some(id) => {
                 let failure = McpFailure::Unreadable(format!("{why}: {}", excerpt()));
-                ReadMessages { messages: vec![self.end(id, Err(failure))], is_unread: false }
+                ReadMessages { messages: vec![self.keep_answer(id, Err(failure))], is_unread: false }
             }
             None => ReadMessages { messages: Vec::new(), is_unread: true },
         }
     }
 
-    /// Handles a text that is no JSON. Most are lines of a log, and some are answers with one invalid value.
+    /// Handles a text that is not JSON. Most are lines of a log, and some are answers with one invalid value.
     fn no_json(
         &mut self,
         text: &[u8],
@@ -311,7 +311,10 @@ impl RequestsState {
             return self.no_message(of, &why, excerpt);
         };
         self.waiting.remove(&id);
-        ReadMessages { messages: vec![self.end(id, Err(McpFailure::BadAnswer(why)))], is_unread: false }
+        ReadMessages {
+            messages: vec![self.keep_answer(id, Err(McpFailure::BadAnswer(why)))],
+            is_unread: false,
+        }
     }
 
     /// Returns the waiting request that an answer with this id ends.

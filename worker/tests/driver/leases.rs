@@ -13,11 +13,11 @@ use serde_json::json;
 
 use crate::harness::{Harness, open, unsafe_to_repeat, until};
 
-/// The real queue with a short patience.
-struct ImpatientQueue(Arc<dyn JobQueue>);
+/// The real queue with a short acknowledgement wait.
+struct ShortAckWaitQueue(Arc<dyn JobQueue>);
 
 #[async_trait]
-impl JobQueue for ImpatientQueue {
+impl JobQueue for ShortAckWaitQueue {
     async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         self.0.publish(jobs).await
     }
@@ -37,16 +37,16 @@ impl JobQueue for ImpatientQueue {
         wait: Duration,
     ) -> Result<Vec<Delivery>, Error> {
         let deliveries = self.0.pull(server, max, wait).await?.into_iter();
-        let impatient = |receipt| Box::new(ImpatientReceipt(receipt));
+        let impatient = |receipt| Box::new(ShortAckWaitReceipt(receipt));
         Ok(deliveries.map(|one| Delivery { receipt: impatient(one.receipt), ..one }).collect())
     }
 }
 
-struct ImpatientReceipt(Box<dyn Receipt>);
+struct ShortAckWaitReceipt(Box<dyn Receipt>);
 
 #[async_trait]
-impl Receipt for ImpatientReceipt {
-    /// Returns a short patience. Four renewals of a claim fit into it, and the claim is lost if none succeeds in half of it, which
+impl Receipt for ShortAckWaitReceipt {
+    /// Returns a short wait. Four renewals of a claim fit into it, and the claim is lost if none succeeds in half of it, which
     /// is enough for a busy machine.
     fn ack_wait(&self) -> Duration {
         Duration::from_secs(2)
@@ -114,7 +114,7 @@ async fn impatient_harness<C: Claims + 'static>(
     claims: impl FnOnce(Arc<dyn Claims>) -> C,
 ) -> (Harness, Arc<C>) {
     let mut harness = Harness::new().await;
-    harness.backend.jobs = Arc::new(ImpatientQueue(Arc::clone(&harness.backend.jobs)));
+    harness.backend.jobs = Arc::new(ShortAckWaitQueue(Arc::clone(&harness.backend.jobs)));
     let claims = Arc::new(claims(Arc::clone(&harness.backend.claims)));
     harness.backend.claims = Arc::clone(&claims) as _;
     harness.start(WorkerConfig::default());

@@ -127,7 +127,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     waited.await.unwrap_or_else(|_| panic!("timed out waiting until {what}"));
 }
 
-/// Returns true if a process exists and is no zombie.
+/// Returns true if a process exists and is not a zombie.
 pub(crate) fn is_running(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or_default().starts_with('Z'))

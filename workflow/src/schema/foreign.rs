@@ -129,7 +129,7 @@ fn timeout(entry: &MapEntry) -> Option<String> {
     })
 }
 
-/// Returns the help for keys such as `retries: 3`, which do not count the first attempt.
+/// Returns the help for keys such as `retries: 3`, which do not count the first attempt, and `attempts: 3`, which do.
 fn retries(entry: &MapEntry) -> Option<String> {
     let counts_first = match kebab(&entry.key).as_str() {
         "retries" | "max-retries" | "retry-count" => false,

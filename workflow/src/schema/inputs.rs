@@ -20,6 +20,7 @@ const ITEM_KEYS: [&str; 3] = ["type", "items", "description"];
 const NESTED_LISTS_LIMIT: usize = 8;
 
 impl DraftBuilder<'_, '_> {
+    /// Reads the declared inputs. The names of refused ones are kept, so that uses of them are not reported as well.
     pub(super) fn inputs(&mut self, entry: &MapEntry) {
         for input in self.map(entry, "as in `inputs: { url: { type: string } }`").unwrap_or_default() {
             let before = self.draft.inputs.len();

@@ -49,6 +49,7 @@ pub(super) fn incarnation(connection: &Connection) -> rusqlite::Result<Incarnati
     query.query_row([], |row| row.get(0)).map(Incarnation)
 }
 
+/// Returns the extent of the log of a partition, which is empty before the first append.
 pub(super) fn extent(connection: &Connection, partition: Partition) -> rusqlite::Result<LogExtent> {
     let mut query = connection.prepare_cached("SELECT head, tail, at FROM logs WHERE partition = ?1")?;
     let read = |row: &Row<'_>| {
@@ -58,8 +59,8 @@ pub(super) fn extent(connection: &Connection, partition: Partition) -> rusqlite:
             at: Timestamp::from_millis(row.get(2)?),
         })
     };
-    let untouched = LogExtent { head: Seq(1), tail: Seq::ZERO, at: Timestamp::default() };
-    Ok(query.query_row([partition.0], read).optional()?.unwrap_or(untouched))
+    let empty = LogExtent { head: Seq(1), tail: Seq::ZERO, at: Timestamp::default() };
+    Ok(query.query_row([partition.0], read).optional()?.unwrap_or(empty))
 }
 
 /// Appends entries. Their time is never before that of the last entry of the partition, whatever the clock does.

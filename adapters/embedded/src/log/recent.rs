@@ -11,11 +11,11 @@ use tokio::sync::watch;
 
 use super::entries::StoredEntry;
 
-/// Most entries of a log in memory: a few groups of the writer, so that a reader that processes one group finds the
-/// next ones.
+/// Maximum number of entries of a log in memory: a few groups of the writer, so that a reader that processes one group
+/// finds the next ones.
 const KEPT_ENTRIES: usize = 4_096;
 
-/// Most bytes of a log in memory: large entries are rare, and may come from the page cache.
+/// Maximum number of bytes of a log in memory: large entries are rare, and may come from the page cache.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
 /// The last entries of all logs.

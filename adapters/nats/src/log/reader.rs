@@ -29,8 +29,8 @@ use crate::streams::stream_info;
 /// Entries that are requested in advance: some milliseconds of reading, so that the reader never waits for the network.
 const READ_AHEAD: usize = 1_000;
 
-/// Most bytes of one pull request, so that large entries do not fill the memory: a scheduler that leads eight
-/// partitions has as many readers.
+/// Maximum number of bytes of one pull request, so that large entries do not fill the memory: a scheduler that leads
+/// eight partitions has as many readers.
 const PULL_BYTES: usize = 4 * 1024 * 1024;
 
 /// Time that the server keeps a pull request. A consumer that sends nothing for longer than this and [`GRACE`] is

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::ack::PublishFailure;
 use super::message::{OutgoingMessage, PublishOutcome};
 
-/// Most messages of a group: the server's limit for an atomic batch.
+/// Maximum number of messages of a group: the server's limit for an atomic batch.
 pub(super) const GROUP_MESSAGES: usize = 1_000;
 
 /// Result of a call: the outcome of each message, in their order.

@@ -61,7 +61,7 @@ struct InFlightConflicts {
 /// The sender's next step after an acknowledgement.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum FollowUp {
-    /// Nothing has to be sent.
+    /// No message has to be sent.
     Nothing,
     /// Every message has to be sent again, as a single message.
     SendAll,

@@ -1,7 +1,7 @@
 //! Merges messages that may be stored as one.
 //!
 //! Most of the cost of a message, for the server and for its readers, does not depend on its size; and with
-//! `sync_interval: always` each message costs an fsync. So neighbours that are [mergeable](StoreMode::Mergeable) become
+//! `sync_interval: always` each message costs an fsync. So adjacent messages that are [mergeable](StoreMode::Mergeable) become
 //! one message.
 
 use bytes::Bytes;
@@ -9,14 +9,14 @@ use longshore_proto::join_messages;
 
 use super::message::{AROUND_BODY_BYTES, OutgoingMessage, StoreMode};
 
-/// Most bytes of a merged message: small enough that nothing behind it waits long.
+/// Maximum number of bytes of a merged message: small enough that nothing behind it waits long.
 const MERGED_BYTES: usize = 64 * 1024;
 
-/// Most messages of a merged one. Readers ask for some hundred entries at once, and one message should not be many
-/// times more than that.
+/// Maximum number of messages in a merged message. Readers ask for some hundred entries at once, and one message should not
+/// be many times more than that.
 const MERGED_MESSAGES: usize = 128;
 
-/// Most bytes that the lengths of the parts take in a merged message.
+/// Maximum number of bytes that the lengths of the parts take in a merged message.
 const LENGTHS_BYTES: usize = 1 + 4 * MERGED_MESSAGES;
 
 /// Messages as they go to the server.
@@ -26,7 +26,7 @@ pub(super) struct MergedMessages {
     pub(super) index_of: Vec<usize>,
 }
 
-/// Merges neighbours, for a server that takes at most `allowed` bytes in a message.
+/// Merges adjacent messages, for a server that takes at most `allowed` bytes in a message.
 pub(super) fn merge(messages: Vec<OutgoingMessage>, allowed: usize) -> MergedMessages {
     let limit = allowed.saturating_sub(AROUND_BODY_BYTES + LENGTHS_BYTES).min(MERGED_BYTES);
     let mut merged = Vec::with_capacity(messages.len());
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn mergeable_neighbours_become_one_message_and_keep_their_order() {
+    fn mergeable_adjacent_messages_become_one_and_keep_their_order() {
         use StoreMode::{Mergeable, Single};
         assert_eq!(merged_numbers(Vec::new()), (vec![], vec![]));
         let modes = [

@@ -20,8 +20,8 @@ pub(crate) enum StoreMode {
     Single,
     /// Stored by itself, and only if its subject has no message.
     IfAbsent,
-    /// Merged with neighbours of this mode and the same subject into one message. Readers of the subject accept
-    /// [merged](longshore_proto::join_messages) bodies.
+    /// Merged with adjacent messages of this mode and the same subject into one message. Readers of the subject accept
+    /// [joined](longshore_proto::join_messages) bodies.
     Mergeable,
 }
 

@@ -33,7 +33,7 @@ use super::message::{OutgoingMessage, StoreMode};
 use crate::batch::{BatchChoice, PublishMode};
 use crate::connection::{ANSWER_TIMEOUT, Connection};
 
-/// Most bytes of a group, unless one call alone has more.
+/// Maximum number of bytes of a group, unless one call alone has more.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
 /// Groups in flight. Two keep the server busy while an acknowledgement travels. The server allows 50 open batches of a
@@ -181,6 +181,7 @@ impl StreamSender {
         self.finish_groups();
     }
 
+    /// Returns the calls of the next group: `first`, and the waiting calls that fit. The first one that does not fit is postponed.
     fn gather(&mut self, first: PublishCall) -> Vec<PublishCall> {
         let (mut count, mut bytes) = (first.messages.len(), first.bytes());
         let mut calls = vec![first];

@@ -9,12 +9,12 @@ use crate::api::{ApiError, EmptyRequest, request};
 use crate::failure::failed;
 use crate::receipt::ACK_WAIT;
 
-/// Most messages that are delivered and not acknowledged, for all workers together. With more than 1,024 the server
-/// postpones the search for those whose `ack_wait` is over while others are acknowledged.
+/// Maximum number of messages that are delivered and not acknowledged, for all workers together. With more than 1,024
+/// the server postpones the search for those whose `ack_wait` is over while others are acknowledged.
 const MAX_ACK_PENDING: i64 = 1_000;
 
-/// Most pull requests that wait at the server, of all workers together. Each process has one or two for each of its
-/// servers.
+/// Maximum number of pull requests that wait at the server, of all workers together. Each process has one or two for
+/// each of its servers.
 const MAX_WAITING: i64 = 4_096;
 
 /// Returns the configuration of a consumer. There is no `max_deliver`: Longshore itself decides when a message is

@@ -23,11 +23,11 @@ const DECODED_SMALL_BYTES: u32 = 64 * 1024 * 1024;
 /// Largest body that counts as small.
 const SMALL_BODY_BYTES: u32 = 2 * 1024;
 
-/// Most bytes of memory for a byte of a body: an element of one byte becomes a value of 32 bytes in a list that doubles
-/// as it grows.
+/// Maximum number of bytes of memory for a byte of a body: an element of one byte becomes a value of 32 bytes in a list
+/// that doubles as it grows.
 const DECODED_PER_BYTE: u32 = 64;
 
-/// Most memory of one decoded body: an [`Api`](longshore_scheduler::Api) limits the number of values.
+/// Maximum memory of one decoded body: an [`Api`](longshore_scheduler::Api) limits the number of values.
 const DECODED_BODY_BYTES: u32 = 32 * 1024 * 1024;
 
 /// The memory limits of one service.

@@ -21,8 +21,8 @@ const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 /// Most MCP servers that can have jobs, since each has a consumer. The default of nats-server 2.15.
 const MAX_CONSUMERS: i32 = 1_000;
 
-/// Most jobs, and most submits, that wait. Beyond that, publishing fails and is retried. Their bytes are bounded as
-/// well, by [sizes](super::sizes).
+/// Maximum number of jobs, and of submits, that wait. Beyond that, publishing fails and is retried. Their bytes are
+/// bounded as well, by [sizes](super::sizes).
 const MAX_WAITING: i64 = 1_000_000;
 
 /// Time that a dead letter is kept.

@@ -141,12 +141,12 @@ impl AccountRoom {
     }
 }
 
-/// Sets the size in the configuration of a stream.
+/// Sets the size of a stream in its configuration.
 pub(super) fn set_size(config: &mut Config, bytes: u64) {
     set_reserved_size(config, bytes, bytes);
 }
 
-/// Sets the size in the configuration of a new stream, and the larger one with which it is created.
+/// Sets the size of a new stream in its configuration, and the larger size with which the stream is created.
 pub(super) fn set_reserved_size(config: &mut Config, bytes: u64, reserved: u64) {
     let limit = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     config.max_bytes = limit(reserved);

@@ -19,8 +19,8 @@ const LIVE_PAGE: usize = 200;
 /// Finished runs in a page. Each is a member of 60 bytes.
 const FINISHED_PAGE: usize = 5_000;
 
-/// Most attempts to load. A scheduler loads when it takes a partition over, and its last leader may still be
-/// committing.
+/// Maximum number of attempts to load. A scheduler loads when it takes a partition over, and its last leader may still
+/// be committing.
 const LOAD_ATTEMPTS: usize = 20;
 
 /// Loads the checkpoint of a partition. `None` if there is none, or it cannot be used: then the log is replayed.

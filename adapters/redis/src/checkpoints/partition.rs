@@ -12,7 +12,7 @@ use redis::{FromRedisValue, Script, ScriptInvocation};
 use super::run_chunk::CHUNK_RUNS;
 use crate::connection::{RedisConnection, allow_oom_script};
 
-/// Most steps of [`CHUNK_RUNS`] runs that settle one commit: far more than a partition can hold.
+/// Maximum number of steps of [`CHUNK_RUNS`] runs that settle one commit: far more than a partition can hold.
 const SETTLE_STEPS: usize = 100_000;
 
 /// A script that begins with the functions that all scripts on partitions share.

@@ -11,10 +11,12 @@ use redis::{RedisWrite, ToRedisArgs, ToSingleRedisArg};
 
 use super::row;
 
-/// Most runs of a chunk. Each takes about ten microseconds of the server, which does nothing else meanwhile.
+/// Maximum number of runs of a chunk. Each takes about ten microseconds of the server, which does nothing else
+/// meanwhile.
 pub(super) const CHUNK_RUNS: usize = 1_000;
 
-/// Most bytes of a chunk, unless a single run has more. Reading and copying them takes the server a few milliseconds.
+/// Maximum number of bytes of a chunk, unless a single run has more. Reading and copying them takes the server a few
+/// milliseconds.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
 /// Some runs of a delta.

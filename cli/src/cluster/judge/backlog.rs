@@ -8,7 +8,7 @@ use longshore_ports::WorkerEntry;
 use crate::finding::{Finding, FindingLevel};
 use crate::output::Elapsed;
 
-/// Age of a job from which on it is doubtful, although a worker serves its server.
+/// Age at which a waiting job becomes doubtful, although a worker serves its server.
 const WAIT_DOUBTFUL: Duration = Duration::from_secs(300);
 
 /// Number of servers that are named.

@@ -8,7 +8,7 @@ use super::FULL_PERCENT;
 use crate::cluster::probes::is_full;
 use crate::finding::{Finding, FindingLevel};
 
-/// Fullness of the logs, in per cent, from which on it is doubtful: well before submits are refused, because logs only grow.
+/// Fullness of the logs, in per cent, at which it becomes doubtful: well before submits are refused, because logs only grow.
 const LOGS_DOUBTFUL_PERCENT: u64 = 50;
 
 /// Judges the streams and the account.

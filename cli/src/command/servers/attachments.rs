@@ -52,7 +52,7 @@ pub(super) fn show_links(content: &Value, server: &ServerName, output: &Output) 
         output.address(&format!("part {number} of the answer is a link to "), uri);
     }
     if !links.is_empty() {
-        // The command has no address, because a shell may interpret characters of it.
+        // The command shows `URI` instead of the address, because a shell may interpret characters of the address.
         output.message(&format!("`longshore servers read {server} URI` reads the resource of a link"));
     }
 }
@@ -87,7 +87,8 @@ impl Attachment<'_> {
         let number = self.number;
         let bytes = STANDARD.decode(self.data).map_err(|error| {
             let message = format!("part {number} of the answer is not valid base64: {error}");
-            Failure::new(Exit::Error, message).help("the server sends it so; --json prints it as it came")
+            Failure::new(Exit::Error, message)
+                .help("the server sent it in this form; --json prints it unchanged")
         })?;
         let failed = |path: &Path, error: std::io::Error| {
             Failure::new(Exit::Error, format!("{} cannot be written: {error}", path.display()))
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_are_found_with_their_places() {
+    fn links_are_found_with_their_numbers() {
         let content = json!([
             { "type": "text", "text": "see" },
             { "type": "resource_link", "uri": "demo://a", "name": "a" },
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn images_and_binary_resources_are_found_and_saved_beside_what_is_there() {
+    fn images_and_binary_resources_are_saved_without_replacing_files() {
         let content = json!([
             { "type": "text", "text": "see" },
             { "type": "image", "data": "aGk=", "mimeType": "image/png" },

@@ -59,7 +59,7 @@ fn unreadable(server: &ServerName, uri: &str, fault: &ReadFault) -> Failure {
     }
 }
 
-/// Returns the parts of a resource in the form that they have in an answer.
+/// Returns the parts of a resource in the form of parts of a tool result.
 fn parts(contents: &Value) -> Value {
     let contents = contents.as_array().map(Vec::as_slice).unwrap_or_default();
     contents.iter().map(|part| json!({ "type": "resource", "resource": part })).collect()

@@ -2,7 +2,7 @@
 
 use super::{Effects, Machine, Scenario};
 
-/// A workflow in which each of eight steps costs 1.5 of the 10 million units that a record may spend: reading a pattern is
+/// Returns a workflow in which each of eight steps costs 1.5 of the 10 million units that a record may spend: reading a pattern is
 /// paid for by its text, before it is read.
 fn workflow() -> String {
     let costly = |id: &str| {

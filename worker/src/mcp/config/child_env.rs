@@ -33,7 +33,7 @@ const NETWORK: [&str; 14] = [
     "SSL_CERT_FILE",
 ];
 
-/// Returns true for a variable whose whole value is no credential.
+/// Returns true for a variable whose whole value is not a credential.
 fn is_public(name: &str) -> bool {
     // The working directory of Longshore is in the path of every file that a server names.
     name == "PWD" || INHERITED.contains(&name) || NETWORK.contains(&name)

@@ -10,7 +10,7 @@ use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::{Map, Number, Value};
 
-/// The most repeated keys that are reported. Each takes a scan of the text for its line number.
+/// Maximum number of repeated keys that are reported. Each takes a scan of the text for its line number.
 const MOST_DUPLICATES: usize = 20;
 
 /// JSON with comments and trailing commas, and without the other additions of JSON5, which no host of MCP servers reads.

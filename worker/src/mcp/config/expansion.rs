@@ -39,7 +39,7 @@ impl EntryExpansion<'_> {
         let Self { env, place, visible, unusable, secrets, .. } = self;
         let mut hide = |name: &str, value: &str| {
             used(name, value);
-            // Paths and user names are in many messages, and are no credentials.
+            // Paths and user names are in many messages, and are not credentials.
             if is_hidden(name, value, ValueSource::Environment, visible) {
                 secrets.add_setting(value, &origin("variable", name, place));
             }

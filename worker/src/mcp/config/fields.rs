@@ -17,7 +17,7 @@ pub(super) struct ObjectFields<'a> {
 
 impl<'a> ObjectFields<'a> {
     /// Creates the reader of an object at the path `place`, without fields that are `null`. Returns `None` and adds a problem if
-    /// the value is no object. The path is empty for the file itself, and for an entry whose name is added by the caller.
+    /// the value is not an object. The path is empty for the file itself, and for an entry whose name is added by the caller.
     pub(super) fn of(place: String, value: Value, problems: &'a mut Vec<String>) -> Option<Self> {
         match value {
             Value::Object(mut map) => {

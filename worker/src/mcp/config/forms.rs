@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// The length from which on a base64 text within another one is hidden. A shorter one is found in ordinary data by accident.
+/// The minimum length of a base64 text that is hidden within another text. A shorter one is found in ordinary data by accident.
 const SHORTEST_INNER_BASE64_CHARS: usize = 8;
 
 /// All characters except the unreserved ones of RFC 3986, section 2.3.

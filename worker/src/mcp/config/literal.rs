@@ -38,7 +38,7 @@ const WORDS: [&str; 19] = [
 /// or a method, whose value would be hidden in every answer.
 const AMBIGUOUS_WORDS: [&str; 2] = ["auth", "key"];
 
-/// Words before `key` with which it names no credential.
+/// Words that make a name such as `primary-key` the name of something other than a credential.
 const OTHER_KEYS: [&str; 7] = ["foreign", "group", "partition", "primary", "public", "row", "sort"];
 
 /// Returns the credentials in an address.

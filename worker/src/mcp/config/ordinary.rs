@@ -102,22 +102,22 @@ const TOKEN_PREFIXES: [&str; 22] = [
     "-----BEGIN",
 ];
 
-/// The length from which on a run of letters and digits looks like a token. Words and numbers of ordinary settings are shorter.
+/// The minimum length of a run of letters and digits that looks like a token. Words and numbers of ordinary settings are shorter.
 const TOKEN_CHARS: usize = 20;
 
-/// The number of digits from which on a number counts as a secret. A shorter one is a port, a size or a time.
+/// The minimum number of digits of a number that counts as a secret. A shorter one is a port, a size or a time.
 const SECRET_DIGITS: usize = 9;
 
-/// The length up to which a text of plain words is no secret. A longer one may be a passphrase.
+/// The length up to which a text of plain words is not a secret. A longer one may be a passphrase.
 const LONGEST_WORDS_CHARS: usize = 15;
 
-/// The most words in such a text, as in `public.sales_orders`.
+/// Maximum number of words in such a text, as in `public.sales_orders`.
 const MOST_WORDS: usize = 3;
 
 /// The length up to which letters count as a word or an abbreviation whatever their vowels.
 const SHORT_WORD_CHARS: usize = 4;
 
-/// The most consecutive consonants in a word, as in `worksheets`. Random letters often have more.
+/// Maximum number of consecutive consonants in a word, as in `worksheets`. Random letters often have more.
 const MOST_CONSONANTS: usize = 4;
 
 /// The source of a value.

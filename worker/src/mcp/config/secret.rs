@@ -44,7 +44,7 @@ const SHORTEST_SECRET_CHARS: usize = 6;
 /// reveal it.
 pub(super) const SHORTEST_DECLARED_BYTES: usize = 4;
 
-/// The length from which on a value of a variable or a header is hidden within a longer run of letters and digits. A shorter one
+/// The minimum length of a value of a variable or a header that is hidden within a longer run of letters and digits. A shorter one
 /// may be a common word that is a part of another word, as `orders` is of `reorders`.
 const SHORTEST_ANYWHERE_CHARS: usize = 16;
 

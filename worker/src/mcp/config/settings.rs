@@ -109,7 +109,7 @@ const NOT_BUILT: [&str; 2] = ["trust", "tools"];
 pub(super) struct VariableNames {
     /// Variables that the child inherits from Longshore's environment.
     pub(super) inherit: Vec<String>,
-    /// Variables whose values are no secrets, and are not hidden.
+    /// Variables whose values are not secrets, and are not hidden.
     pub(super) visible: Vec<String>,
 }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The duration from which on a stream counts as stable. The request after a shorter stream waits.
+/// The minimum duration of a stream that counts as stable. The request after a shorter stream waits.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
-/// The most streams that are remembered: the standalone one, and one for each request whose answer was interrupted.
+/// Maximum number of streams that are remembered: the standalone one, and one for each request whose answer was
+/// interrupted.
 const MOST_STREAMS: usize = 256;
 
 /// The last request for each stream. The key is the event after which the stream continues; `None` is the standalone stream.

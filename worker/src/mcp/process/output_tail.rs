@@ -59,7 +59,7 @@ impl OutputTail {
                 }
             }
         }
-        // An empty rest is no line. Adding it would release the lines that wait for a continuation.
+        // An empty rest is not a line. Adding it would release the lines that wait for a continuation.
         if !line.is_empty() {
             self.add(&line, is_cut);
         }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::classify::McpFailure;
 
-/// The most protocol versions that are read from an error.
+/// Maximum number of protocol versions that are read from an error.
 const MOST_VERSIONS: usize = 16;
 
 /// Reads an error. Its texts are not cut, since secrets have to be hidden first. A missing code becomes 0.

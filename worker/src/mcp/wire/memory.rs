@@ -3,7 +3,7 @@
 //! Messages are bounded in bytes, but the three bytes `[],` become a value of some 50 bytes, and `{"":0},` takes some hundred times
 //! its length.
 
-/// The most memory of one message. A message of the largest common size, with rows of a table as objects, takes less.
+/// Maximum memory of one message. A message of the largest common size, with rows of a table as objects, takes less.
 pub(crate) const MOST_MEMORY_BYTES: usize = 256 << 20;
 
 /// Memory of one value, with the spare capacity of its list.

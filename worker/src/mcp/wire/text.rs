@@ -15,7 +15,7 @@ const MARGIN_BYTES: usize = 4096;
 /// Reason why a text cannot be read.
 #[derive(Debug)]
 pub(super) enum UnreadableText {
-    /// The text is no JSON.
+    /// The text is not JSON.
     NoJson {
         error: serde_json::Error,
         /// Byte at which the text stops being JSON.
@@ -44,7 +44,7 @@ impl UnreadableText {
     }
 }
 
-/// Reads JSON. Half a surrogate pair, and bytes that are no UTF-8, become U+FFFD, so that one invalid character does not lose an
+/// Reads JSON. Half a surrogate pair, and bytes that are not UTF-8, become U+FFFD, so that one invalid character does not lose an
 /// answer.
 pub(super) fn read(text: &[u8]) -> Result<Value, UnreadableText> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);

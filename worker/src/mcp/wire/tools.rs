@@ -15,7 +15,7 @@ const TASK_TOOLS: &str = "dev.longshore/task-tools";
 /// Extension in the answer to a handshake that means that the server performs calls as tasks: the library does not know this
 /// capability of 2025-11-25.
 const TAKES_TASKS: &str = "dev.longshore/takes-tasks";
-/// The most tools of one page that are named as left out.
+/// Maximum number of tools of one page that are named as left out.
 const MOST_LEFT_OUT: usize = 100;
 
 /// Reads a page with its usable tools.

@@ -31,7 +31,7 @@ impl<'t> Binder<'t> {
                 }
             }
             op::LOGICAL_AND | op::LOGICAL_OR | op::LOGICAL_NOT => {
-                self.combined(&call);
+                self.check_operands(&call);
                 [Self::tree, Self::tree]
             }
             op::INDEX | op::CONDITIONAL | op::NEGATE | op::NOT_STRICTLY_FALSE => [Self::tree, Self::tree],

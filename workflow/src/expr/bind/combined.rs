@@ -1,4 +1,4 @@
-//! Checks combined conditions: the operands of `&&`, `||` and `!` must be true or false.
+//! Checks the operands of `&&`, `||` and `!`: literals, lists and maps that can never be a condition are refused.
 
 use cel::common::ast::{CallExpr, Expr as Tree, IdedExpr, LiteralValue, operators};
 
@@ -7,8 +7,9 @@ use crate::codes::Code;
 use crate::expr::problem::ExprProblem;
 
 impl Binder<'_> {
-    /// Refuses a literal that is not a condition. In other languages, `a && 'x' || 'y'` chooses between two values.
-    pub(super) fn combined(&mut self, call: &CallExpr) {
+    /// Refuses an operand that is never a condition, once for each expression. In other languages, `a && 'x' || 'y'` chooses
+    /// between two values.
+    pub(super) fn check_operands(&mut self, call: &CallExpr) {
         let is_reported = self.bound.problems.iter().any(|problem| problem.code == Code::NotACondition);
         let Some(culprit) = call.args.iter().find(|arg| is_never_a_condition(arg)).filter(|_| !is_reported)
         else {

@@ -50,7 +50,7 @@ impl Secrets {
     }
 }
 
-/// Returns the first byte from which on the text is the beginning of a form, but not the whole form.
+/// Returns the index at which an incomplete form begins that reaches to the end of the text.
 fn start_of_part(text: &str, form: &str) -> Option<usize> {
     let from = text.ceil_char_boundary(text.len().saturating_sub(form.len().saturating_sub(1)));
     let tail = text.get(from..)?;

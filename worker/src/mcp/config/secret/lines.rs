@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::{MASK, Secrets, find};
 
-/// The length of the last word of a line from which on it may be base64 that continues in the next line. Tools break base64 into
-/// lines of 60, 64 or 76 characters; words of ordinary lines are shorter.
+/// Minimum length of the last word of a line for it to count as base64 that may continue in the next line. Tools break base64
+/// into lines of 60, 64 or 76 characters; words of ordinary lines are shorter.
 const SHORTEST_BASE64_LINE_CHARS: usize = 48;
 
-/// The most bytes of waiting lines, in addition to twice the longest value.
+/// Maximum number of bytes of waiting lines, in addition to twice the longest value.
 const MOST_WAITING_BYTES: usize = 4 * 1024;
 
 /// Hides secrets in consecutive lines.
@@ -72,7 +72,7 @@ impl<T> LineMask<T> {
         self.line_ranges().iter().position(|line| start <= line.end)
     }
 
-    /// Returns the ranges of the lines in [`LineMask::text`]. A line may have line breaks itself.
+    /// Returns the ranges of the lines in [`LineMask::text`]. A line may contain line breaks.
     fn line_ranges(&self) -> Vec<Range<usize>> {
         let mut end = 0;
         let range = |(_, line): &(T, String)| {
@@ -105,7 +105,7 @@ impl<T> LineMask<T> {
         self.line_ranges().into_iter().map(of_line).collect()
     }
 
-    /// Takes the first `count` lines, with their texts in `hidden`.
+    /// Removes the first `count` waiting lines, and returns them with their texts from `hidden`.
     fn release(&mut self, count: usize, hidden: &[String]) -> Vec<(T, String)> {
         let tags = self.waiting.drain(..count.min(self.waiting.len())).map(|(tag, _)| tag);
         tags.zip(hidden.iter().cloned()).collect()

@@ -1,4 +1,4 @@
-//! Values for contracts: runs, events, jobs and commits, each with a number that makes it unique.
+//! Values for contracts: runs, events, jobs and checkpoint marks, each with a number that makes it unique.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use longshore_proto::{
 use serde_json::json;
 
 /// The partition of every contract that needs only one.
-pub(super) const LOG: Partition = Partition(0);
+pub(super) const PARTITION: Partition = Partition(0);
 
 pub(super) fn run(n: u64) -> RunId {
-    run_in(LOG, n)
+    run_in(PARTITION, n)
 }
 
 pub(super) fn run_in(partition: Partition, n: u64) -> RunId {
@@ -48,7 +48,7 @@ pub(super) fn claim_key(n: u64) -> ClaimKey {
     ClaimKey { run: run(n), submitted_at: Timestamp::default(), step: step() }
 }
 
-/// A job for the server `files`.
+/// Returns a job for the server `files`.
 pub(super) fn job(n: u64) -> Job {
     job_for("files", n)
 }
