@@ -3,7 +3,7 @@
 //! Messages between two parts are types of this crate. Each term below has one meaning, in code, on the wire, in metrics,
 //! on the command line and in the documentation.
 //!
-//! | term | meaning |
+//! | word | meaning |
 //! |---|---|
 //! | Workflow | a named YAML or JSON document, identified by the [`Digest`] of its text |
 //! | Plan | a workflow that has been checked and compiled (`longshore_workflow::Plan`) |

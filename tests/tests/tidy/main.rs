@@ -97,7 +97,7 @@ fn machines_are_pure() {
 
 #[test]
 fn pure_crates_have_no_dependency_that_does_io() {
-    for part in ["proto", "workflow", "scheduler/machine", "worker/attempt"] {
+    for part in ["proto", "suggest", "workflow", "scheduler/machine", "worker/attempt"] {
         let list = dependencies(part);
         for banned in ["tokio", "async", "reqwest", "rusqlite", "redis", "rand", "rmcp", "mio", "socket"] {
             assert!(!list.contains(banned), "{part} depends on {banned}");
@@ -124,7 +124,7 @@ fn dependencies_go_one_way() {
     ours("scheduler/machine", &["longshore-proto", "longshore-workflow"]);
     ours("scheduler", &["longshore-proto", "longshore-workflow", "longshore-ports", "longshore-machine"]);
     ours("worker/attempt", &["longshore-proto"]);
-    ours("worker", &["longshore-proto", "longshore-ports", "longshore-attempt"]);
+    ours("worker", &["longshore-proto", "longshore-suggest", "longshore-ports", "longshore-attempt"]);
     ours("harness", &[]);
     ours("bench", &["longshore-proto", "longshore-harness"]);
     ours("adapters/tls", &[]);

@@ -236,20 +236,15 @@ mod tests {
     fn results_without_an_answer_are_recognised() {
         let of = |result: Value| read_result(result.as_object().cloned().expect("an object"));
         for task in [json!({"resultType": "task", "taskId": "7"}), json!({"task": {"taskId": "7"}})] {
-            let Ok(ToolResult::Task(task)) = answer_of(task.clone()) else { panic!("{task}") };
+            let Ok(ToolResult::Task(task)) = of(task.clone()) else { panic!("{task}") };
             assert_eq!(task.id, "7");
         }
-        assert!(matches!(answer_of(json!({"task": {}})), Err(McpFailure::BadAnswer(_))));
+        assert!(matches!(of(json!({"task": {}})), Err(McpFailure::BadAnswer(_))));
         let questions = json!({"q": {}}).as_object().cloned().expect("an object");
         assert_eq!(
-            answer_of(
-                json!({"resultType": "input_required", "requestState": "s", "inputRequests": {"q": {}}})
-            ),
+            of(json!({"resultType": "input_required", "requestState": "s", "inputRequests": {"q": {}}})),
             Ok(ToolResult::InputRequired { state: Some("s".to_owned()), questions })
         );
-        assert!(matches!(
-            answer_of(json!({"resultType": "later", "content": []})),
-            Err(McpFailure::BadAnswer(_))
-        ));
+        assert!(matches!(of(json!({"resultType": "later", "content": []})), Err(McpFailure::BadAnswer(_))));
     }
 }

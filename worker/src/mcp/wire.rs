@@ -143,14 +143,14 @@ impl PendingRequests {
         let id = number(id)?;
         let mut state = self.state();
         state.waiting.remove(&id)?;
-        Some(state.end(id, Err(failure)))
+        Some(state.keep_answer(id, Err(failure)))
     }
 
     /// Ends all waiting requests with a failure.
     pub(crate) fn fault_all(&self, failure: &McpFailure) -> Vec<RxJsonRpcMessage<RoleClient>> {
         let mut state = self.state();
         let ids: Vec<i64> = std::mem::take(&mut state.waiting).into_keys().collect();
-        ids.into_iter().map(|id| state.end(id, Err(failure.clone()))).collect()
+        ids.into_iter().map(|id| state.keep_answer(id, Err(failure.clone()))).collect()
     }
 
     /// Reads a text of the server: a message, or a batch of messages. `of` is the request that the text answers, if the transport
