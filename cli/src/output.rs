@@ -120,12 +120,7 @@ impl Output {
         // A result may contain text of a tool. On a terminal its control characters are escaped; a program gets it
         // unchanged.
         let text = if io::stdout().is_terminal() { styled(text) } else { Cow::Borrowed(text) };
-        match stdout.write_all(format!("{text}\n").as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                Err(Failure::new(Exit::Error, format!("the result cannot be written to stdout: {error}")))
-            }
-            _ => Ok(()),
-        }
+        write_result(&mut stdout, &text)
     }
 
     /// Prints result lines, cut to the width of the terminal if there is one.
@@ -182,7 +177,11 @@ impl Output {
 
     /// Prints foreign text as a result: unchanged for a program, with control characters escaped on a terminal.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
-        if io::stdout().is_terminal() { self.result(&printable(text)) } else { self.result(text) }
+        if io::stdout().is_terminal() {
+            return self.result(&printable(text));
+        }
+        // Without the filter of styles, which would remove escape sequences from the data.
+        write_result(&mut io::stdout().lock(), text)
     }
 
     /// Prints a message.
@@ -280,6 +279,16 @@ fn size_of(stream: impl rustix::fd::AsFd) -> TerminalSize {
             TerminalSize { columns: size.ws_col.into(), rows: size.ws_row.into() }
         }
         _ => DEFAULT_SIZE,
+    }
+}
+
+/// Writes a result and a line feed. A closed stdout is not an error.
+fn write_result(stdout: &mut impl Write, text: &str) -> Result<(), Failure> {
+    match stdout.write_all(format!("{text}\n").as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Error, format!("the result cannot be written to stdout: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -84,6 +84,10 @@ async fn servers_commands_report_working_and_broken_servers() {
     let called =
         folder.run(&["servers", "call", "test/echo", r#"{"a": 1}"#, "-a", "b=x"]).await.expecting(0, &[]);
     assert_eq!(called.json_lines(), [json!({ "a": 1, "b": "x" })]);
+    // A program gets a text unchanged, with its control characters.
+    let plain = ["servers", "call", "test/echo", "-a", "plain=\u{1b}[31mred\u{1b}[0m\u{7}"];
+    let called = folder.run(&plain).await.expecting(0, &[]);
+    assert_eq!(called.stdout, "\u{1b}[31mred\u{1b}[0m\u{7}\n");
     let typed = ["servers", "call", "test/strict", "-a", "text=02142", "-a", "count=5"];
     let called = folder.run(&typed).await.expecting(0, &[]);
     assert_eq!(called.json_lines(), [json!({ "text": "02142", "count": 5 })]);
