@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use longshore_proto::{Partition, RunId, Timestamp};
 use longshore_tests::cluster::{Cluster, chain, once};
 use longshore_tests::longshore::Longshore;
 use longshore_tests::monitored::get;
@@ -56,6 +57,9 @@ async fn process_without_nats_or_redis_reports_it_and_gives_up_in_time() {
     // NATS runs, and no scheduler answers.
     let unanswered = process(&scratch, &listing, &nats.url(), &redis.url()).run().await;
     unanswered.expecting(6).saying(&["no scheduler answers", "longshore scheduler"]);
+    let run = RunId::new(Partition(0), Timestamp::from_millis(1), 1).to_string();
+    let watch = process(&scratch, &["watch", &run], &nats.url(), &redis.url()).run().await;
+    watch.expecting(6).saying(&["no scheduler answers"]);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use std::path::Path;
 use longshore_proto::{SubmitBody, WorkflowName};
 use longshore_workflow::{Plan, compile};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{result, watch};
 use crate::args::SubmitArgs;
@@ -71,7 +72,9 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
     if args.watch {
         let was = if submitted.existed { "was submitted before" } else { "submitted" };
         output.message(&format!("{run} of {} {was} to {}", plan.name, client.description()));
-        let Some(view) = watch::to_end(&client, run, output).await? else { return Err(watch::stopped(run)) };
+        let Some(view) = watch::to_end(&client, run, Some(Instant::now()), output).await? else {
+            return Err(watch::stopped(run));
+        };
         result::ended(&view, &watch::show_hint(run), args.json, output)?;
         return Ok(Exit::worst([view.summary.status]));
     }

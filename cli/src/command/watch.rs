@@ -40,7 +40,7 @@ pub(super) async fn watch(args: WatchArgs, config: &Config, output: &Output) -> 
     let (view, hint) = match RunSource::choose(&args.source, config, output).await? {
         RunSource::Cluster(client) => {
             let run = find_cluster_run(&client, &args.run).await?;
-            let Some(view) = to_end(&client, run, output).await? else { return Err(stopped(run)) };
+            let Some(view) = to_end(&client, run, None, output).await? else { return Err(stopped(run)) };
             (view, show_hint(run))
         }
         RunSource::DataDir(local) => {
@@ -67,17 +67,25 @@ pub(super) fn show_hint(run: RunId) -> String {
     format!("`longshore runs show {run}` shows every attempt")
 }
 
-/// Shows a run until it has ended. Returns `None` if the user stopped watching.
+/// Shows a run until it has ended. Returns `None` if the user stopped watching. Without an earlier answer of a scheduler, at
+/// `answered_at`, the first request has to be answered.
 pub(super) async fn to_end(
     client: &Client,
     run: RunId,
+    answered_at: Option<Instant>,
     output: &Output,
 ) -> Result<Option<Arc<RunView>>, Failure> {
     let mut signals = Signals::listen()?;
     let listener = client.listen(run).await?;
     let live = LiveView::new(output, false);
-    let mut watching =
-        WatchSession { output, live, listener: Some(listener), has_ended: false, is_full: false };
+    let mut watching = WatchSession {
+        output,
+        live,
+        listener: Some(listener),
+        has_ended: false,
+        answered_at,
+        is_waiting: false,
+    };
     let ended = tokio::select! {
         biased;
         _ = signals.next() => Ok(None),
@@ -95,18 +103,19 @@ struct WatchSession<'a> {
     listener: Option<BoxStream<'static, RunNotification>>,
     /// A run update said that the run has ended.
     has_ended: bool,
-    /// The last answer was that a store is full.
-    is_full: bool,
+    /// Time of the last answer of a scheduler.
+    answered_at: Option<Instant>,
+    /// The run cannot be shown at present, and the reason was printed.
+    is_waiting: bool,
 }
 
 impl WatchSession<'_> {
     async fn run_until_ended(&mut self, client: &Client, run: RunId) -> Result<Arc<RunView>, Failure> {
-        let mut answered_at = Instant::now();
         loop {
             match self.request_run(client, run).await {
                 Ok(view) => {
-                    answered_at = Instant::now();
-                    self.is_full = false;
+                    self.answered_at = Some(Instant::now());
+                    self.is_waiting = false;
                     let view = Arc::new(view);
                     self.live.show(Arc::clone(&view));
                     if view.summary.status.is_terminal() {
@@ -115,21 +124,25 @@ impl WatchSession<'_> {
                 }
                 // The run continues meanwhile, and can be requested again once there is room.
                 Err(failure) if failure.exit == Exit::Full => {
-                    answered_at = Instant::now();
-                    self.report_full_store(&failure);
+                    self.answered_at = Some(Instant::now());
+                    self.report_waiting(&failure);
                 }
                 // Another scheduler replaces one that ends.
                 Err(failure)
-                    if failure.exit == Exit::Unreachable && answered_at.elapsed() < UNREACHABLE_LIMIT => {}
+                    if failure.exit == Exit::Unreachable
+                        && self.answered_at.is_some_and(|at| at.elapsed() < UNREACHABLE_LIMIT) =>
+                {
+                    self.report_waiting(&failure);
+                }
                 Err(failure) => return Err(failure),
             }
             self.wait().await;
         }
     }
 
-    /// Prints once why the run cannot be shown.
-    fn report_full_store(&mut self, failure: &Failure) {
-        if !std::mem::replace(&mut self.is_full, true) {
+    /// Prints once why the run cannot be shown at present.
+    fn report_waiting(&mut self, failure: &Failure) {
+        if !std::mem::replace(&mut self.is_waiting, true) {
             self.output.message(&format!("waiting: {}", failure.message));
         }
     }
