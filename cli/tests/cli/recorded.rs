@@ -81,3 +81,16 @@ async fn values_of_a_run_are_printed_in_full() {
     folder.run(&["runs", "output", "last", "greet", "--content"]).await.expecting(5, &words);
     folder.run(&["runs", "output", "last", "--content"]).await.expecting(2, &["<STEP>"]);
 }
+
+#[tokio::test]
+async fn output_of_a_group_is_that_of_its_members() {
+    let group = "longshore: v1\nname: group\nsteps: [{ id: both, parallel: [{ id: a, set: { x: 1 } }, { id: b, set: { x: 2 } }] }]\n";
+    let folder = Folder::with(group);
+    folder.run(&["run", "wf.yaml"]).await.expecting(0, &[]);
+    folder
+        .run(&["runs", "output", "last", "both"])
+        .await
+        .expecting(5, &["`both`", "is a group", "name one of them"]);
+    let member = folder.run(&["runs", "output", "last", "b"]).await.expecting(0, &[]);
+    assert_eq!(member.json_lines(), [json!({ "x": 2 })]);
+}

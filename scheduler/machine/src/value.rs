@@ -1,6 +1,6 @@
 //! Look-up of one value of a run: its outputs, or the output or content of a step.
 
-use longshore_proto::{Payload, RunId, StepPath};
+use longshore_proto::{Payload, RunId, StepPath, StepStatus};
 
 use super::Run;
 
@@ -57,6 +57,14 @@ pub enum NoValue {
         /// Its status.
         status: &'static str,
     },
+    /// The step is a group, and only its members have outputs.
+    #[error("the step `{step}` of {run} is a group, and its members have the outputs: name one of them")]
+    Group {
+        /// The run.
+        run: RunId,
+        /// The step.
+        step: StepPath,
+    },
     /// The content was not kept.
     #[error(
         "the content of the step `{step}` of {run} was not kept: it is kept for steps whose `content` the workflow reads, as in \
@@ -97,6 +105,10 @@ impl Run {
             let steps = self.steps.iter().take(NAMED_STEPS).map(|step| step.path.to_string()).collect();
             return Err(NoValue::UnknownStep { run, step: path.clone(), steps });
         };
+        // Every other step that has succeeded has an output.
+        if step.output.is_none() && step.status == StepStatus::Succeeded {
+            return Err(NoValue::Group { run, step: path.clone() });
+        }
         let Some(output) = &step.output else {
             return Err(NoValue::NoOutput { run, step: path.clone(), status: step.status.as_str() });
         };
