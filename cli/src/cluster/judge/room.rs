@@ -47,7 +47,7 @@ fn presence(status: &NatsStatus, partitions: u16) -> Finding {
         (_, missing) => {
             let text = format!("missing: {}", missing.join(", "));
             Finding::new("streams", FindingLevel::Wrong, &text).help(
-                "the next scheduler that starts creates them, if `partitions` is unchanged since the cluster was set up",
+                "a scheduler that runs or starts creates them within seconds, if `partitions` is unchanged since the cluster was set up",
             )
         }
     }
