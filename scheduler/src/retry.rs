@@ -2,38 +2,17 @@
 
 use std::time::Duration;
 
-use longshore_ports::{Error, outage};
-use tokio::time::sleep;
-use tracing::{info, warn};
+use longshore_ports::Error;
+use longshore_ports::retry::{self, RetryPauses};
 
-/// First and longest pause between two tries. Each pause is twice the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Pauses between two tries. A leader that waits for the log or the queue delays all its runs, so the first one is short.
+const PAUSES: RetryPauses = RetryPauses { first: Duration::from_millis(20), longest: Duration::from_secs(5) };
 
 /// Sends a request until it succeeds, or until an error says that a retry cannot help. `action` names it in the log, as in
 /// "cannot {action}".
-pub(crate) async fn retry<T, F>(action: &str, send: impl Fn() -> F) -> Result<T, Error>
+pub(crate) async fn retry<T, F>(action: &str, send: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
-    let (mut pause, mut has_failed) = (FIRST_PAUSE, false);
-    loop {
-        match send().await {
-            Ok(answer) => {
-                if has_failed && let Some(lasted) = outage::record_success(action) {
-                    info!(?lasted, "works again: {action}");
-                }
-                return Ok(answer);
-            }
-            Err(error) if error.retryable => {
-                has_failed = true;
-                if outage::record_failure(action) {
-                    warn!(%error, "cannot {action}; trying again until it works");
-                }
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    retry::retry(action, PAUSES, send).await
 }

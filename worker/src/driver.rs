@@ -200,7 +200,7 @@ impl Worker {
                 if has_failed.swap(true, Ordering::Relaxed) { wait.min(WAIT_AFTER_FAILURE) } else { wait };
             jobs.pull(server, max, wait)
         };
-        match retry("pulling jobs", pull).await {
+        match retry("pull jobs", pull).await {
             Ok(deliveries) => deliveries,
             Err(error) => {
                 if outage::record_failure("cannot pull jobs") {

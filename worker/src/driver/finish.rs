@@ -20,12 +20,12 @@ pub(super) async fn finish(backend: &Backend, holder: &NodeId, receipt: Box<dyn 
     let answered = match end {
         DeliveryEnd::Acknowledge { complete: None } => receipt.ack().await,
         DeliveryEnd::Acknowledge { complete: Some(key) } => {
-            let completed = update_claim(retry("completing a claim", || claims.done(&key, holder)));
+            let completed = update_claim(retry("complete a claim", || claims.done(&key, holder)));
             tokio::join!(receipt.ack(), completed).0
         }
         DeliveryEnd::ReturnToQueue { release, delay } => {
             if let Some(key) = release {
-                update_claim(retry("releasing a claim", || claims.release(&key, holder))).await;
+                update_claim(retry("release a claim", || claims.release(&key, holder))).await;
             }
             receipt.give_back(delay).await
         }

@@ -148,7 +148,7 @@ impl JobTask<'_> {
             Effect::Claim(key) => self.claim(key).await,
             Effect::ReadClaimStoreStart => {
                 let claims = &self.context.backend.claims;
-                let start = retry("reading the start of the claim store", || claims.complete_since()).await;
+                let start = retry("read the start of the claim store", || claims.complete_since()).await;
                 start.map(Input::ClaimStoreStart)
             }
             Effect::Call(number) => self.call(number).await,
@@ -167,7 +167,7 @@ impl JobTask<'_> {
 
     async fn claim(&self, key: ClaimKey) -> Result<Input, Error> {
         let claims = &self.context.backend.claims;
-        let (claimed, requested_at) = retry("claiming a call", || async {
+        let (claimed, requested_at) = retry("claim a call", || async {
             let requested_at = Instant::now();
             Ok((claims.claim(&key, self.holder, self.heartbeat.lease()).await?, requested_at))
         })

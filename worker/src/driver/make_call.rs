@@ -79,7 +79,7 @@ impl JobTask<'_> {
 
     async fn fetch(&self, digest: Digest) -> Result<Result<Map<String, Value>, Fault>, Error> {
         let blobs = &self.context.backend.blobs;
-        let Some(text) = retry("fetching arguments", || blobs.get(digest)).await? else {
+        let Some(text) = retry("fetch arguments", || blobs.get(digest)).await? else {
             return Ok(Err(unusable(format!("the blob {digest} that holds the arguments is missing"))));
         };
         Ok(match serde_json::from_slice(&text) {

@@ -31,10 +31,10 @@ impl JobTask<'_> {
             }
         }
         if let Some(key) = release {
-            retry("releasing a claim", || claims.release(&key, self.holder)).await?;
+            retry("release a claim", || claims.release(&key, self.holder)).await?;
         }
         let partition = self.job.id.run.partition();
-        retry("appending an outcome", || log.append(partition, std::slice::from_ref(&event))).await?;
+        retry("append an outcome", || log.append(partition, std::slice::from_ref(&event))).await?;
         Ok(Input::Settled)
     }
 }
@@ -42,7 +42,7 @@ impl JobTask<'_> {
 /// Stores a large value. Returns the store's error if there was no room for it for [`NO_ROOM_LIMIT`].
 async fn store_blob(store: &dyn Blobs, blob: &[u8]) -> Result<Option<Error>, Error> {
     let full_since = OnceLock::new();
-    retry("storing a large value", || async {
+    retry("store a large value", || async {
         match store.put(blob.to_vec()).await {
             Err(error)
                 if error.cause == ErrorCause::Full
