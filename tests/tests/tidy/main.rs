@@ -13,6 +13,26 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
+/// The source folders of the crates.
+const CRATES: [&str; 16] = [
+    "proto/src",
+    "suggest/src",
+    "workflow/src",
+    "ports/src",
+    "adapters/embedded/src",
+    "adapters/nats/src",
+    "adapters/redis/src",
+    "adapters/tls/src",
+    "scheduler/src",
+    "scheduler/machine/src",
+    "worker/src",
+    "worker/attempt/src",
+    "harness/src",
+    "bench/src",
+    "cli/src",
+    "tests/src",
+];
+
 /// Returns every Rust file of the workspace with its text, by its path from the root.
 fn sources() -> Vec<(String, String)> {
     let parts = [

@@ -3,27 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::sources;
-
-/// The folders of the crates.
-const CRATES: [&str; 16] = [
-    "proto/src",
-    "suggest/src",
-    "workflow/src",
-    "ports/src",
-    "adapters/embedded/src",
-    "adapters/nats/src",
-    "adapters/redis/src",
-    "adapters/tls/src",
-    "scheduler/src",
-    "scheduler/machine/src",
-    "worker/src",
-    "worker/attempt/src",
-    "harness/src",
-    "bench/src",
-    "cli/src",
-    "tests/src",
-];
+use crate::{CRATES, sources};
 
 #[test]
 fn type_names_are_unique_in_their_crate() {

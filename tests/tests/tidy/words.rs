@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::{root, sources};
+use crate::{CRATES, root, sources};
 
 /// The words, in lower case. A part of a name counts as a word, in snake case and in camel case.
 const WORDS: [&str; 41] = [
@@ -70,35 +70,16 @@ const OPENINGS: [&str; 15] = [
     "Everything",
 ];
 
-/// The folders with sources.
-const SOURCES: [&str; 19] = [
-    "proto/src",
-    "suggest/src",
-    "workflow/src",
-    "ports/src",
-    "adapters/embedded/src",
-    "adapters/nats/src",
-    "adapters/redis/src",
-    "adapters/tls/src",
-    "scheduler/src",
-    "scheduler/machine/src",
-    "worker/src",
-    "worker/attempt/src",
-    "harness/src",
-    "bench/src",
-    "cli/src",
-    "tests/src",
-    "examples/tables/src",
-    "examples",
-    "deploy",
-];
+/// The folders beside those of the crates: examples and the files of a deployment.
+const OTHER_SOURCES: [&str; 2] = ["examples", "deploy"];
 
 #[test]
 fn sources_and_documentation_use_plain_words() {
     let mut files = 0;
     let mut found = Vec::new();
     for (path, text) in sources().into_iter().chain(pages()) {
-        let is_source = SOURCES.iter().any(|folder| path.starts_with(&format!("{folder}/")));
+        let is_source =
+            CRATES.iter().chain(&OTHER_SOURCES).any(|folder| path.starts_with(&format!("{folder}/")));
         if is_source || path.ends_with(".md") {
             files += 1;
             found.extend(offences(&path, &text));
