@@ -3,8 +3,10 @@
 //! Only answers that are too long are changed: values are replaced by their addresses, as for values that are stored as
 //! blobs, and errors and reasons in lists are cut. An answer that does not fit even then is refused by the transport.
 
+use std::borrow::Cow;
+
 use longshore_ports::{DeadLetter, RunPage};
-use longshore_proto::{Digest, RunView, StepView};
+use longshore_proto::{Digest, RunView, StepView, truncate};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -61,9 +63,8 @@ pub(super) fn dead_letters(mut letters: Vec<DeadLetter>) -> Vec<DeadLetter> {
 }
 
 fn cut(sentence: &mut String) {
-    if let Some((end, _)) = sentence.char_indices().nth(SENTENCE_CHARS) {
-        sentence.truncate(end);
-        sentence.push('…');
+    if let Cow::Owned(beginning) = truncate(sentence, SENTENCE_CHARS) {
+        *sentence = beginning;
     }
 }
 
