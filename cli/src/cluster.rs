@@ -39,6 +39,7 @@ pub(crate) use client::{Client, RegisteredText, RunNotification, ValuePart};
 pub(crate) use examine::{ClusterExamination, examine};
 pub(crate) use judge::exit as judged;
 pub(crate) use partitions::PartitionSnapshot;
+pub(crate) use refusal::Refusal;
 #[cfg(test)]
 pub(crate) use report::PartitionReport;
 pub(crate) use scheduler::scheduler;

@@ -116,7 +116,12 @@ impl Client {
 
     /// Requests a run in full.
     pub(crate) async fn get(&self, run: RunId) -> Result<RunView, Failure> {
-        self.ask(Verb::Get, &json!({ "run": run })).await
+        self.try_get(run).await?.map_err(|refusal| refusal.failure)
+    }
+
+    /// Requests a run in full. A refusal means that a scheduler answered.
+    pub(crate) async fn try_get(&self, run: RunId) -> Result<Result<RunView, Refusal>, Failure> {
+        self.answer(Verb::Get, &json!({ "run": run })).await
     }
 
     /// Requests a part of a value of a run, from an offset on.

@@ -27,10 +27,10 @@ struct RefusalBody {
 }
 
 /// A refusal of a request.
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     /// The reason, as one token.
     pub(super) reason: String,
-    pub(super) failure: Failure,
+    pub(crate) failure: Failure,
 }
 
 /// Decodes the refusal in an answer. Returns `None` if the answer is not a refusal.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::result;
 use super::runs::{RunSource, data_directory, find_cluster_run};
 use crate::args::WatchArgs;
-use crate::cluster::{Client, RunNotification};
+use crate::cluster::{Client, Refusal, RunNotification};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// later, and updates within this time cause one request.
 const REFRESH_DELAY: Duration = Duration::from_millis(150);
 
-/// Time without an answer of any scheduler after which watching fails. It is longer than the takeover of a partition.
+/// Time without the run in an answer after which watching fails. It is longer than the takeover of a partition.
 const UNREACHABLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Watches a run until it has ended.
@@ -68,7 +68,7 @@ pub(super) fn show_hint(run: RunId) -> String {
 }
 
 /// Shows a run until it has ended. Returns `None` if the user stopped watching. Without an earlier answer of a scheduler, at
-/// `answered_at`, the first request has to be answered.
+/// `answered_at`, a scheduler has to answer the first request.
 pub(super) async fn to_end(
     client: &Client,
     run: RunId,
@@ -103,7 +103,7 @@ struct WatchSession<'a> {
     listener: Option<BoxStream<'static, RunNotification>>,
     /// A run update said that the run has ended.
     has_ended: bool,
-    /// Time of the last answer of a scheduler.
+    /// Time of the last answer with the run, or of the first answer without it.
     answered_at: Option<Instant>,
     /// The run cannot be shown at present, and the reason was printed.
     is_waiting: bool,
@@ -113,7 +113,7 @@ impl WatchSession<'_> {
     async fn run_until_ended(&mut self, client: &Client, run: RunId) -> Result<Arc<RunView>, Failure> {
         loop {
             match self.request_run(client, run).await {
-                Ok(view) => {
+                Ok(Ok(view)) => {
                     self.answered_at = Some(Instant::now());
                     self.is_waiting = false;
                     let view = Arc::new(view);
@@ -123,21 +123,31 @@ impl WatchSession<'_> {
                     }
                 }
                 // The run continues meanwhile, and can be requested again once there is room.
-                Err(failure) if failure.exit == Exit::Full => {
+                Ok(Err(Refusal { failure, .. })) if failure.exit == Exit::Full => {
                     self.answered_at = Some(Instant::now());
                     self.report_waiting(&failure);
                 }
-                // Another scheduler replaces one that ends.
-                Err(failure)
-                    if failure.exit == Exit::Unreachable
-                        && self.answered_at.is_some_and(|at| at.elapsed() < UNREACHABLE_LIMIT) =>
-                {
-                    self.report_waiting(&failure);
+                // The partition has no leader, or its leader has not stored the run yet.
+                Ok(Err(Refusal { failure, .. })) if failure.exit == Exit::Unreachable => {
+                    self.answered_at.get_or_insert_with(Instant::now);
+                    self.wait_or_fail(failure)?;
                 }
+                Ok(Err(Refusal { failure, .. })) => return Err(failure),
+                // Another scheduler replaces one that ends.
+                Err(failure) if failure.exit == Exit::Unreachable => self.wait_or_fail(failure)?,
                 Err(failure) => return Err(failure),
             }
             self.wait().await;
         }
+    }
+
+    /// Reports the failure of a request, or returns it if the last answer is too old.
+    fn wait_or_fail(&mut self, failure: Failure) -> Result<(), Failure> {
+        if self.answered_at.is_none_or(|at| at.elapsed() >= UNREACHABLE_LIMIT) {
+            return Err(failure);
+        }
+        self.report_waiting(&failure);
+        Ok(())
     }
 
     /// Prints once why the run cannot be shown at present.
@@ -148,8 +158,12 @@ impl WatchSession<'_> {
     }
 
     /// Requests the run, and draws frames meanwhile.
-    async fn request_run(&mut self, client: &Client, run: RunId) -> Result<RunView, Failure> {
-        let mut request = pin!(client.get(run));
+    async fn request_run(
+        &mut self,
+        client: &Client,
+        run: RunId,
+    ) -> Result<Result<RunView, Refusal>, Failure> {
+        let mut request = pin!(client.try_get(run));
         loop {
             tokio::select! {
                 answer = &mut request => return answer,
