@@ -3,7 +3,7 @@
 use longshore_tests::longshore::EndedCommand;
 use serde_json::{Value, json};
 
-use crate::folder::{Case, WORKFLOW};
+use crate::cases::folder::{Case, WORKFLOW};
 
 /// Runs the workflow of the case with this servers file.
 async fn run(case: &Case, file: &str) -> EndedCommand {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use longshore_tests::scratch::step;
 use serde_json::{Value, json};
 
-use crate::folder::{Case, WORKFLOW};
+use crate::cases::folder::{Case, WORKFLOW};
 
 /// An expression and its expected outcome from `expressions.txt`.
 struct ExpressionCase<'t> {

@@ -5,7 +5,7 @@ use longshore_tests::scratch::step;
 use longshore_tests::wait::until;
 use serde_json::json;
 
-use crate::folder::{Case, WORKFLOW};
+use crate::cases::folder::{Case, WORKFLOW};
 
 #[tokio::test]
 async fn redirect_within_the_origin_is_followed_and_another_is_named() {

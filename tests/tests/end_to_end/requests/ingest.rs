@@ -3,7 +3,7 @@
 use longshore_proto::{Payload, TraceContext};
 use serde_json::json;
 
-use crate::harness::{Cluster, WORKFLOW};
+use crate::requests::harness::{Cluster, WORKFLOW};
 
 /// The subject, headers and body of a publish, and the code and words of its refusal.
 type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], &'a str, &'a str);

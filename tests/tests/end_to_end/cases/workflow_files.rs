@@ -3,7 +3,7 @@
 use longshore_tests::longshore::Longshore;
 use serde_json::json;
 
-use crate::folder::{Case, SERVERS, WORKFLOW};
+use crate::cases::folder::{Case, SERVERS, WORKFLOW};
 
 #[tokio::test]
 async fn byte_order_marks_carriage_returns_and_all_scripts_are_read() {

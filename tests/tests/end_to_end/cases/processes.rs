@@ -6,7 +6,7 @@ use longshore_proto::{FaultClass, Sent, StepStatus};
 use longshore_tests::wait::{is_gone, until};
 use serde_json::{Value, json};
 
-use crate::folder::{Case, WORKFLOW};
+use crate::cases::folder::{Case, WORKFLOW};
 
 /// Waits until the server that ignores signals has started, and returns its process ids.
 async fn started(case: &Case) -> Vec<u32> {

@@ -3,7 +3,7 @@
 use longshore_proto::StepStatus;
 use serde_json::json;
 
-use crate::folder::{Case, SERVERS, WORKFLOW};
+use crate::cases::folder::{Case, SERVERS, WORKFLOW};
 
 async fn one_page_is_enough(name: &'static str) {
     let case = Case::of(name);

@@ -3,7 +3,7 @@
 use longshore_proto::{FaultClass, StepStatus};
 use serde_json::{Value, json};
 
-use crate::folder::{Case, WORKFLOW};
+use crate::cases::folder::{Case, WORKFLOW};
 
 #[tokio::test]
 async fn bare_nan_in_a_text_is_kept_as_text_and_named_where_a_value_is_read() {

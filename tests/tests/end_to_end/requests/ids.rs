@@ -8,7 +8,7 @@ use longshore_scheduler::{NodeConfig, Refusal, SubmitHandler, SubmitRequest};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{Cluster, PARTITIONS, PATIENCE, WORKFLOW};
+use crate::requests::harness::{Cluster, PARTITIONS, PATIENCE, WORKFLOW};
 
 /// Returns the submit handler of a second scheduler.
 fn second_handler(cluster: &Cluster) -> SubmitHandler {

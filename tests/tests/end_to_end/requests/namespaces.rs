@@ -6,7 +6,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{Cluster, PATIENCE, WORKFLOW};
+use crate::requests::harness::{Cluster, PATIENCE, WORKFLOW};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn run_of_another_namespace_is_answered_like_an_unknown_one() {
@@ -48,7 +48,8 @@ async fn unchecked_cancel_does_not_stop_a_run_of_another_namespace() {
     let job = cluster.job().await;
     let (id, others) = (text(&run).parse().expect("a run"), "others".parse().expect("a namespace"));
     // While Redis is unreachable, only the leader can check a cancel in the log.
-    let intake = longshore_scheduler::Intake::new(cluster.backend.clone(), crate::harness::PARTITIONS);
+    let intake =
+        longshore_scheduler::Intake::new(cluster.backend.clone(), crate::requests::harness::PARTITIONS);
     intake.cancel(&others, id, "not theirs").await.expect("appends");
     cluster.settle(job, json!([])).await;
     let ended = async {

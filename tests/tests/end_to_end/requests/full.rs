@@ -10,7 +10,7 @@ use longshore_proto::{Event, Namespace, Partition, Payload, RunId, Signal, Times
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{Cluster, PARTITIONS, PATIENCE, WORKFLOW};
+use crate::requests::harness::{Cluster, PARTITIONS, PATIENCE, WORKFLOW};
 
 /// The limit of each log, in bytes.
 const LIMIT: i64 = 1024 * 1024;

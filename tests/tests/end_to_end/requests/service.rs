@@ -9,7 +9,7 @@ use longshore_proto::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{Cluster, PATIENCE, WORKFLOW};
+use crate::requests::harness::{Cluster, PATIENCE, WORKFLOW};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn service_describes_itself() {

@@ -4,7 +4,7 @@ use longshore_proto::{FaultClass, Sent, StepStatus};
 use longshore_tests::scratch::step;
 use serde_json::json;
 
-use crate::folder::{Case, WORKFLOW};
+use crate::cases::folder::{Case, WORKFLOW};
 
 #[tokio::test]
 async fn server_that_ends_at_an_unknown_request_gets_the_older_handshake() {

@@ -6,7 +6,7 @@ use longshore_proto::{Event, Partition, Seq};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::{Cluster, PARTITIONS, PATIENCE, WORKFLOW};
+use crate::requests::harness::{Cluster, PARTITIONS, PATIENCE, WORKFLOW};
 
 /// The lease, short so that an outage that exceeds it is short too.
 const TTL: Duration = Duration::from_millis(1_500);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::folder::cases;
+use crate::cases::folder::cases;
 
 /// Returns the folders of the cases, without `lib`, the code that their servers share.
 fn folders() -> BTreeSet<String> {
@@ -39,7 +39,7 @@ fn every_row_has_four_cells() {
 
 #[test]
 fn every_case_has_a_test_that_runs_it() {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/end_to_end/cases");
     let files = fs::read_dir(tests).expect("the tests").flatten().map(|entry| entry.path());
     let text: String = files.map(|file| fs::read_to_string(file).unwrap_or_default()).collect();
     let runs = |name: &String| {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::folder::{Case, WORKFLOW};
+use crate::cases::folder::{Case, WORKFLOW};
 
 #[tokio::test]
 async fn each_scalar_that_yaml_changes_is_a_warning() {
