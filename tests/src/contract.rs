@@ -1,7 +1,7 @@
 //! The contracts of the ports: each promise of their documentation, as a check for every set of adapters.
 //!
 //! A contract is an async function over a [`Fixture`]; its name is the promise it checks. Each module lists its contracts, and
-//! [`run`] makes a test of each, so that another set of adapters needs a fixture and one line. A contract waits for a
+//! [`tests`] makes a test of each, so that another set of adapters needs a fixture and one line. A contract waits for a
 //! condition and never for time to pass; it fails after [`PATIENCE`].
 
 #![expect(clippy::expect_used, reason = "a check that fails ends its test")]
@@ -17,13 +17,12 @@ pub mod run_lists;
 pub mod run_log;
 mod values;
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use longshore_ports::{Backend, Catalog, Lease};
 
 /// The limit for a contract on a busy machine; each takes well under a second on an idle one.
@@ -60,26 +59,17 @@ pub struct Contract {
     pub name: &'static str,
     /// Panics if the promise does not hold.
     pub check: for<'a> fn(&'a mut dyn Fixture) -> BoxFuture<'a, ()>,
-    /// The check calls [`Fixture::restart`], so its fixture cannot share servers with others.
-    pub restarts: bool,
 }
 
-/// Lists the contracts of a module; those whose checks restart the fixture follow `with_restarts`. A contract that is
-/// missing here is dead code, which the compiler reports.
+/// Lists the contracts of a module. A contract that is missing here is dead code, which the compiler reports.
 macro_rules! contracts {
-    ($($name:ident),* $(,)? $(; with_restarts: $($restarting:ident),* $(,)?)?) => {
+    ($($name:ident),* $(,)?) => {
         /// Every contract of this port.
         pub const ALL: &[$crate::contract::Contract] = &[
             $($crate::contract::Contract {
                 name: stringify!($name),
                 check: |fixture| Box::pin($name(fixture)),
-                restarts: false,
             },)*
-            $($($crate::contract::Contract {
-                name: stringify!($restarting),
-                check: |fixture| Box::pin($restarting(fixture)),
-                restarts: true,
-            },)*)?
         ];
     };
 }
@@ -101,28 +91,29 @@ pub const ALL: &[Port] = &[
 /// Every contract of every port that only a cluster has.
 pub const CLUSTER: &[Port] = &[("lease", lease::ALL), ("catalog", catalog::ALL)];
 
-/// The `main` of a test binary: checks every contract of these ports, each with a fixture of its own from `open`.
-pub fn run<F: Fixture + 'static>(
+/// Returns a test for every contract of these ports, each with a fixture of its own from `open`.
+pub fn tests<F: Fixture + 'static>(
+    adapters: &str,
     ports: &[&[Port]],
-    open: impl AsyncFn(Contract) -> F + Clone + Send + 'static,
-) -> ExitCode {
-    let mut trials = Vec::new();
+    open: impl AsyncFn() -> F + Copy + Send + 'static,
+) -> Vec<Trial> {
+    let mut tests = Vec::new();
     for (port, contracts) in ports.iter().copied().flatten() {
         for contract in *contracts {
-            let open = open.clone();
-            trials.push(Trial::test(format!("{port}::{}", contract.name), move || {
+            let name = format!("{adapters}::{port}::{}", contract.name);
+            tests.push(Trial::test(name, move || {
                 check(*contract, open);
                 Ok(())
             }));
         }
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    tests
 }
 
-fn check<F: Fixture>(contract: Contract, open: impl AsyncFn(Contract) -> F) {
+fn check<F: Fixture>(contract: Contract, open: impl AsyncFn() -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        let mut fixture = open(contract).await;
+        let mut fixture = open().await;
         tokio::time::timeout(PATIENCE, (contract.check)(&mut fixture)).await.expect("it ends in time");
     });
 }

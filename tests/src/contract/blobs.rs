@@ -12,7 +12,6 @@ contracts![
     empty_blob_is_stored,
     blob_of_megabytes_is_stored_completely,
     blob_that_is_too_large_is_refused_for_good,
-    ; with_restarts:
     blob_outlives_the_process,
 ];
 

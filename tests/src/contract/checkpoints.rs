@@ -25,7 +25,6 @@ contracts![
     expired_runs_are_deleted,
     checkpoints_of_partitions_are_separate,
     run_is_found_by_its_id,
-    ; with_restarts:
     checkpoints_outlive_the_process,
 ];
 

@@ -28,7 +28,6 @@ contracts![
     only_the_holder_can_release_a_claim,
     lapse_outlives_a_release,
     claims_of_different_steps_are_separate,
-    ; with_restarts:
     claim_outlives_its_process,
     store_returns_the_time_since_which_it_has_all_claims,
     claim_of_an_ended_process_lapses,

@@ -28,7 +28,6 @@ contracts![
     scheduler_that_left_is_not_listed,
     scheduler_that_does_not_attend_again_expires,
     announcing_a_scheduler_does_not_take_a_lease,
-    ; with_restarts:
     lease_outlives_the_process_of_its_store,
 ];
 

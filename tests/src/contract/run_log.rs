@@ -26,7 +26,6 @@ contracts![
     trimmed_entries_cannot_be_read,
     repeated_trim_changes_nothing,
     reader_overtaken_by_a_trim_fails_instead_of_skipping,
-    ; with_restarts:
     long_log_is_read_to_its_end,
     appended_entries_outlive_the_process,
     trim_keeps_later_entries_and_the_sequence,

@@ -2,9 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a fixture that cannot be made ends its test")]
 
-use std::process::ExitCode;
-
 use async_trait::async_trait;
+use libtest_mimic::Trial;
 use longshore_embedded::{Access, Embedded};
 use longshore_ports::Backend;
 use longshore_tests::contract::{self, Fixture};
@@ -40,6 +39,6 @@ impl Fixture for Directory {
     }
 }
 
-fn main() -> ExitCode {
-    contract::run(&[contract::ALL], async |_| Directory::new().await)
+pub(crate) fn tests() -> Vec<Trial> {
+    contract::tests("embedded", &[contract::ALL], Directory::new)
 }
