@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use crate::port::{OwnedPort, take_port};
 
+/// The limit for the start of a server, in milliseconds. Shorter than that for a command, so that the failure is reported.
+const START_LIMIT_MS: u32 = 50_000;
+
 /// The servers in `.tools`.
 #[derive(Clone, Debug)]
 pub struct Tools {
@@ -120,9 +123,11 @@ impl CommandLine {
         Self { command, args }
     }
 
-    /// Returns the entry for an `mcpServers` file.
+    /// Returns the entry for an `mcpServers` file. The start may take long: servers in Python load much code, and a busy machine
+    /// has no time for it.
     pub fn entry(&self) -> Value {
-        json!({ "command": self.command, "args": self.args })
+        let longshore = json!({ "connect_timeout_ms": START_LIMIT_MS });
+        json!({ "command": self.command, "args": self.args, "longshore": longshore })
     }
 
     /// Starts the program with `PORT` set to a port of its own, and waits for the line that says that it listens.

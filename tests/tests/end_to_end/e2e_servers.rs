@@ -82,7 +82,7 @@ async fn task_that_asks_the_user_is_a_fault_with_the_question() {
     let http = tools.everything_over_http();
     for mut entry in [tools.everything().entry(), http.entry()] {
         // The server asks only clients that support forms, and its form has no default.
-        entry["longshore"] = json!({"elicitation": "defaults"});
+        entry["longshore"]["elicitation"] = json!("defaults");
         let with = json!({"topic": "python", "ambiguous": true});
         let call = one_call("everything/simulate-research-query", &with);
         let scratch = Scratch::with(&call, &json!({ "everything": entry }));
