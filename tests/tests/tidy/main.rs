@@ -98,6 +98,19 @@ fn files_are_short_and_named_for_their_subject() {
     assert!(vague.is_empty(), "files with a vague name: {vague:#?}");
 }
 
+/// `./verify` runs no documentation tests.
+#[test]
+fn no_code_block_of_the_documentation_is_a_test() {
+    let is_test = |text: &str| {
+        let comments = text.lines().filter_map(|line| line.trim_start().strip_prefix("//"));
+        let fences = comments.filter_map(|line| line.get(1..)?.trim_start().strip_prefix("```"));
+        fences.step_by(2).any(|label| !["text", "sh"].contains(&label))
+    };
+    let tests = offenders(|_, text| is_test(text));
+    assert!(tests.is_empty(), "files with a code block that is neither `text` nor `sh`: {tests:#?}");
+    assert!(is_test("/// ```\n/// let it = 1;\n/// ```"), "the rule finds one");
+}
+
 #[test]
 fn machines_are_pure() {
     let banned = ["tokio", "async ", ".await", "SystemTime", "Instant::", "rand::", "HashMap", "HashSet"];
