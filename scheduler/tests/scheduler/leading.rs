@@ -1,7 +1,6 @@
 //! Driver on the embedded backend: effects of a run's records, and takeover of a partition.
 //!
 //! The test acts as the worker: it pulls jobs from the queue and appends their outcomes.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -12,8 +11,8 @@ use longshore_embedded::{Access, Embedded, RunWatch, RunWatchers};
 use longshore_machine::Retention;
 use longshore_ports::{Backend, Delivery, RunQuery};
 use longshore_proto::{
-    Attempt, AttemptRecord, Digest, Event, Fault, FaultClass, Job, NodeId, Outcome, Output, Partition,
-    Payload, RunId, RunStatus, RunView, Sent, Settlement, Timestamp, WorkflowRef,
+    Attempt, Digest, Event, Fault, FaultClass, NodeId, Outcome, Partition, Payload, RunId, RunStatus,
+    RunView, Settlement, Timestamp, WorkflowRef,
 };
 use longshore_scheduler::{Driver, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::{Map, Value, json};
@@ -21,6 +20,8 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::worker::{output, pull, settled};
 
 /// Far longer than any step of a test takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -61,7 +62,7 @@ impl Leader {
     }
 
     async fn settle(&self, delivery: Delivery, settlement: Settlement) {
-        let event = settled(&delivery.job, settlement);
+        let event = settled(delivery.job.id.clone(), settlement);
         self.backend.log.append(P0, &[event]).await.expect("appends");
         delivery.receipt.ack().await.expect("acks");
     }
@@ -98,38 +99,6 @@ async fn lead(
     #[expect(clippy::disallowed_methods, reason = "the test holds the handle and waits for it")]
     let leading = tokio::spawn(async move { driver.lead(until).await.expect("leads") });
     (stop, leading)
-}
-
-async fn pull(backend: &Backend) -> Delivery {
-    let server = "s".parse().expect("a server");
-    let pulled = backend.jobs.pull(&server, NonZeroUsize::MIN, LIMIT).await.expect("pulls");
-    pulled.into_iter().next().expect("a job within the limit")
-}
-
-fn settled(job: &Job, settlement: Settlement) -> Event {
-    let attempt = AttemptRecord {
-        number: job.id.attempt,
-        started_at: Timestamp::from_millis(1),
-        took: Duration::from_millis(1),
-        fault: None,
-        sent: Sent::Answered,
-        worker: None,
-        process: None,
-        masked: Vec::new(),
-    };
-    let worker = "worker".parse().expect("a node");
-    Event::Settled {
-        job: job.id.clone(),
-        settlement,
-        attempts: vec![attempt],
-        worker,
-        unreported: false,
-        unreported_worker: None,
-    }
-}
-
-fn output(value: impl Into<Payload>) -> Settlement {
-    Settlement::Done(Outcome::Output(Output { value: value.into(), content: None }))
 }
 
 async fn ended(mut watch: RunWatch) -> Arc<RunView> {
@@ -231,7 +200,7 @@ async fn the_last_announced_leader_leads() {
     leader.intake.submit(run, &plan, request).await.expect("submits");
     let delivery = pull(&leader.backend).await;
     let failed = Settlement::Done(Outcome::Fault(Fault::new(FaultClass::ToolError, "no")));
-    leader.backend.log.append(P0, &[settled(&delivery.job, failed)]).await.expect("appends");
+    leader.backend.log.append(P0, &[settled(delivery.job.id.clone(), failed)]).await.expect("appends");
     assert_eq!(ended(watch).await.summary.status, RunStatus::Failed);
     stop.cancel();
     assert_eq!(timeout(LIMIT, second).await.expect("in time").expect("no panic"), LeadershipEnd::Stopped);

@@ -1,5 +1,4 @@
 //! Bounds on the memory of a leader: during the replay of a long log, and while the checkpoint store is unavailable.
-#![expect(clippy::expect_used, reason = "a test that cannot continue has failed")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,18 +1,14 @@
 //! Read-only access to a partition while another process writes its log.
 //!
 //! The partition has no leader, so no checkpoint is written. The test acts as the worker.
-#![expect(clippy::expect_used, reason = "a test that cannot continue has failed")]
-
-use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded};
-use longshore_proto::{
-    Attempt, AttemptRecord, Event, JobId, Outcome, Output, Partition, RunId, RunStatus, Sent, Settlement,
-    StepStatus, Timestamp,
-};
+use longshore_proto::{Attempt, Event, JobId, Partition, RunId, RunStatus, StepStatus};
 use longshore_scheduler::{DriverError, Intake, PartitionReader, SubmitRequest};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use tempfile::TempDir;
+
+use crate::worker::{output, settled};
 
 const P0: Partition = Partition(0);
 
@@ -24,26 +20,8 @@ steps:
 outputs: { b: '${{ steps.b.output }}' }
 ";
 
-fn settled(run: RunId, step: &str, value: Value) -> Event {
-    let attempt = AttemptRecord {
-        number: Attempt(1),
-        started_at: Timestamp::from_millis(1),
-        took: Duration::from_millis(1),
-        fault: None,
-        sent: Sent::Answered,
-        worker: None,
-        process: None,
-        masked: Vec::new(),
-    };
-    let output = Output { value: value.into(), content: None };
-    Event::Settled {
-        job: JobId { run, step: step.parse().expect("a path"), attempt: Attempt(1) },
-        settlement: Settlement::Done(Outcome::Output(output)),
-        attempts: vec![attempt],
-        worker: "worker".parse().expect("a node"),
-        unreported: false,
-        unreported_worker: None,
-    }
+fn job(run: RunId, step: &str) -> JobId {
+    JobId { run, step: step.parse().expect("a path"), attempt: Attempt::FIRST }
 }
 
 #[tokio::test]
@@ -64,9 +42,9 @@ async fn a_reader_sees_runs_of_a_partition_without_a_leader_and_writes_nothing()
     assert_eq!(statuses, [StepStatus::Running, StepStatus::Pending]);
 
     let log = writer.backend().log;
-    log.append(P0, &[settled(run, "a", json!({ "text": "x" }))]).await.expect("appends");
+    log.append(P0, &[settled(job(run, "a"), output(json!({ "text": "x" })))]).await.expect("appends");
     assert_eq!(read().await.view(run).expect("a view").steps[1].status, StepStatus::Running);
-    log.append(P0, &[settled(run, "b", json!(2))]).await.expect("appends");
+    log.append(P0, &[settled(job(run, "b"), output(json!(2)))]).await.expect("appends");
     let reader = read().await;
     assert_eq!(reader.view(run).expect("a view").outputs, Some(json!({ "b": 2 })));
     let runs: Vec<_> = reader.summaries().iter().map(|summary| (summary.run, summary.status)).collect();

@@ -1,5 +1,4 @@
 //! Recalls of jobs while the queue does not answer.
-#![expect(clippy::expect_used, reason = "a test that cannot continue has failed")]
 
 use std::future::pending;
 use std::num::NonZeroUsize;
@@ -18,6 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::worker::pull;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -118,13 +119,7 @@ impl Fixture {
         let namespace = "default".parse().expect("a namespace");
         let request = SubmitRequest::new(namespace, plan.name.clone(), Map::new());
         let run = self.intake.submit(self.intake.draw_id(), &plan, request).await.expect("submits");
-        let server = "s".parse().expect("a server");
-        let mut jobs = Vec::new();
-        while jobs.len() < 2 {
-            let pulled = self.backend.jobs.pull(&server, NonZeroUsize::MIN, LIMIT).await.expect("pulls");
-            assert!(!pulled.is_empty(), "no job within the limit");
-            jobs.extend(pulled);
-        }
+        let jobs = vec![pull(&self.backend).await, pull(&self.backend).await];
         (run, jobs)
     }
 

@@ -1,14 +1,12 @@
 //! Updates of runs that a leader publishes.
-#![expect(clippy::expect_used, reason = "a test that cannot continue has failed")]
 
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded};
 use longshore_machine::Retention;
 use longshore_ports::{Backend, ChangedRun, Delivery, RunUpdates};
-use longshore_proto::{Event, Outcome, Output, Partition, RunId, Settlement};
+use longshore_proto::{Event, Partition, RunId};
 use longshore_scheduler::{Driver, DriverError, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::{Map, json};
 use tempfile::TempDir;
@@ -16,6 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::worker::{output, pull, settled};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -57,12 +57,6 @@ impl RecordedUpdates {
     }
 }
 
-async fn pull(backend: &Backend) -> Delivery {
-    let server = "s".parse().expect("a server");
-    let pulled = backend.jobs.pull(&server, NonZeroUsize::MIN, LIMIT).await.expect("pulls");
-    pulled.into_iter().next().expect("a job within the limit")
-}
-
 async fn settle(backend: &Backend, jobs: usize) {
     for _ in 0..jobs {
         let delivery = pull(backend).await;
@@ -72,15 +66,7 @@ async fn settle(backend: &Backend, jobs: usize) {
 }
 
 async fn report(backend: &Backend, delivery: &Delivery) {
-    let output = Output { value: json!(1).into(), content: None };
-    let event = Event::Settled {
-        job: delivery.job.id.clone(),
-        settlement: Settlement::Done(Outcome::Output(output)),
-        attempts: Vec::new(),
-        worker: "worker".parse().expect("a node"),
-        unreported: false,
-        unreported_worker: None,
-    };
+    let event = settled(delivery.job.id.clone(), output(json!(1)));
     backend.log.append(Partition(0), &[event]).await.expect("appends");
 }
 

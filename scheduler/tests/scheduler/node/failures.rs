@@ -11,7 +11,7 @@ use longshore_ports::{Backend, Error, LogReader, RunLog};
 use longshore_proto::{Event, Incarnation, Partition, Seq};
 use longshore_scheduler::Driver;
 
-use crate::harness::{Cluster, PARTITIONS};
+use super::harness::{Cluster, PARTITIONS};
 
 const TTL: Duration = Duration::from_secs(6);
 

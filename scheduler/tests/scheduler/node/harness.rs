@@ -9,10 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_ports::{Backend, Error, Lease};
-use longshore_proto::{
-    Attempt, AttemptRecord, Event, NodeId, Outcome, Output, Partition, RunId, RunStatus, Sent, Settlement,
-    Timestamp,
-};
+use longshore_proto::{NodeId, Partition, RunId, RunStatus};
 use longshore_scheduler::{Intake, Node, NodeConfig, SubmitRequest};
 use serde_json::{Map, json};
 use tempfile::TempDir;
@@ -20,6 +17,8 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::worker::{output, settled};
 
 /// Far longer than any step of a test takes on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -244,25 +243,7 @@ async fn work(backend: Backend) {
         let some = NonZeroUsize::new(16).expect("not zero");
         for delivery in backend.jobs.pull(&server, some, LIMIT).await.expect("pulls") {
             let id = delivery.job.id.clone();
-            let attempt = AttemptRecord {
-                number: Attempt::FIRST,
-                started_at: Timestamp::from_millis(1),
-                took: Duration::from_millis(1),
-                fault: None,
-                sent: Sent::Answered,
-                worker: None,
-                process: None,
-                masked: Vec::new(),
-            };
-            let output = Output { value: json!(1).into(), content: None };
-            let event = Event::Settled {
-                settlement: Settlement::Done(Outcome::Output(output)),
-                attempts: vec![attempt],
-                worker: "worker".parse().expect("a node"),
-                job: id.clone(),
-                unreported: false,
-                unreported_worker: None,
-            };
+            let event = settled(id.clone(), output(json!(1)));
             backend.log.append(id.run.partition(), &[event]).await.expect("appends");
             delivery.receipt.ack().await.expect("acks");
         }

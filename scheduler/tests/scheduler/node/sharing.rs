@@ -6,7 +6,7 @@ use std::time::Duration;
 use longshore_proto::Partition;
 use tokio::time::Instant;
 
-use crate::harness::{Cluster, PARTITIONS};
+use super::harness::{Cluster, PARTITIONS};
 
 /// Short for a short test, and long enough for a machine that is busy with other tests.
 const TTL: Duration = Duration::from_millis(1_500);
