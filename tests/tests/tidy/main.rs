@@ -98,6 +98,25 @@ fn files_are_short_and_named_for_their_subject() {
     assert!(vague.is_empty(), "files with a vague name: {vague:#?}");
 }
 
+/// A file beside the folders would be a program of its own, and one without a module would not be compiled.
+#[test]
+fn every_end_to_end_test_is_in_their_program() {
+    let names = |folder: &Path| -> Vec<_> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let tests = root().join("tests/tests");
+    let programs: Vec<_> = names(&tests).into_iter().filter(|name| name.ends_with(".rs")).collect();
+    assert!(programs.is_empty(), "move these to tests/tests/end_to_end: {programs:?}");
+    let folder = tests.join("end_to_end");
+    let modules = fs::read_to_string(folder.join("main.rs")).unwrap_or_default();
+    let files = names(&folder).into_iter().filter_map(|name| name.strip_suffix(".rs").map(str::to_owned));
+    let files: Vec<_> = files.filter(|name| name != "main").collect();
+    assert!(files.len() > 10, "the files are where this test looks: {files:?}");
+    let missing: Vec<_> = files.iter().filter(|name| !modules.contains(&format!("mod {name};"))).collect();
+    assert!(missing.is_empty(), "files that main.rs does not name: {missing:?}");
+}
+
 /// `./verify` runs no documentation tests.
 #[test]
 fn no_code_block_of_the_documentation_is_a_test() {
