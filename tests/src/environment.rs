@@ -2,8 +2,9 @@
 
 use std::str::FromStr;
 
-/// The variable that `./verify --long` sets.
-const LONG: &str = "LONGSHORE_TESTS_LONG";
+/// The variable that `./verify --long` sets. Its name does not begin with `LONGSHORE_`: the started processes inherit it, and refuse
+/// variables with that beginning that they do not know.
+const LONG: &str = "LONG_TESTS";
 
 /// Returns the value of a variable, such as `KILL_SEED`, if it is set and valid.
 pub fn variable<T: FromStr>(name: &str) -> Option<T> {
