@@ -56,6 +56,8 @@ pub struct ToolFigures {
     pub tool: String,
     /// Runs of one step.
     pub one_step: Throughput,
+    /// Runs of one step that may not be repeated, so each call is granted by the log.
+    pub once: Throughput,
     /// Runs of ten steps, each of which needs the one before.
     pub chains: Throughput,
     /// Latencies one at a time.
@@ -160,7 +162,7 @@ impl Floor {
 impl ToolFigures {
     /// Adds the throughput in units of the bare loop's.
     pub(crate) fn compare(&mut self, floor: &Floor) {
-        for rate in [&mut self.one_step, &mut self.chains] {
+        for rate in [&mut self.one_step, &mut self.once, &mut self.chains] {
             rate.of_floor = rate.steps_per_second / floor.steps_per_second;
         }
     }

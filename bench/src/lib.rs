@@ -32,7 +32,7 @@ use longshore_proto::{Namespace, ServerName, ToolName};
 use self::api::Api;
 use self::bare_loop::BareLoop;
 use self::publish::PublishMode;
-use self::workload::Workload;
+use self::workload::{WorkflowKind, Workload};
 
 pub use cluster::{ClusterOptions, StartedCluster};
 pub use error::{BenchError, BenchErrorKind};
@@ -50,6 +50,9 @@ const ROUNDS: u32 = 2;
 
 /// The number of steps in a chain.
 const CHAIN: u32 = 10;
+
+const ONE_STEP: WorkflowKind = WorkflowKind::Repeatable(1);
+const CHAINS: WorkflowKind = WorkflowKind::Repeatable(CHAIN);
 
 /// The number of runs submitted after a scheduler was killed: enough that each of its partitions gets some.
 const TAKEOVER_RUNS: u32 = 128;
@@ -117,14 +120,15 @@ pub async fn measure(
     let mut processes = Vec::new();
     for tool in &options.tools {
         let before = usage(started.as_deref());
-        let one_step = bench.many(tool, 1, options.runs, floor.faster()).await?;
+        let one_step = bench.many(tool, ONE_STEP, options.runs, floor.faster()).await?;
         if processes.is_empty() {
             let after = usage(started.as_deref());
             processes = of_processes(&idle, &before, &after, options.runs * ROUNDS);
         }
-        let chains = bench.many(tool, CHAIN, (options.runs / CHAIN).max(1), floor.faster()).await?;
+        let once = bench.many(tool, WorkflowKind::Unrepeatable, options.runs, floor.faster()).await?;
+        let chains = bench.many(tool, CHAINS, (options.runs / CHAIN).max(1), floor.faster()).await?;
         let one_at_a_time = bench.one_at_a_time(tool, &mut bare).await?;
-        tools.push(ToolFigures { tool: tool.to_string(), one_step, chains, one_at_a_time });
+        tools.push(ToolFigures { tool: tool.to_string(), one_step, once, chains, one_at_a_time });
     }
     floor = floor.better(bench.bare_loop(&mut bare).await?);
     for tool in &mut tools {
@@ -157,16 +161,15 @@ impl Bench<'_> {
         (self.options.progress)(text);
     }
 
-    async fn workload(&self, tool: &BenchTool, steps: u32) -> Result<Workload, BenchError> {
-        let steps = usize::try_from(steps).unwrap_or_default();
-        Workload::register(&self.api, self.listener, tool, steps).await
+    async fn workload(&self, tool: &BenchTool, kind: WorkflowKind) -> Result<Workload, BenchError> {
+        Workload::register(&self.api, self.listener, tool, kind).await
     }
 
     async fn warm_up(&self, tool: &BenchTool) -> Result<(), BenchError> {
         self.progress(&format!("warming up: {tool}"));
-        self.workload(tool, 1).await?.first().await?;
-        for steps in [1, CHAIN] {
-            self.workload(tool, steps).await?.many(WARM_UP / steps, PublishMode::OneByOne).await?;
+        self.workload(tool, ONE_STEP).await?.first().await?;
+        for kind in [ONE_STEP, CHAINS, WorkflowKind::Unrepeatable] {
+            self.workload(tool, kind).await?.many(WARM_UP / kind.steps(), PublishMode::OneByOne).await?;
         }
         Ok(())
     }
@@ -180,13 +183,17 @@ impl Bench<'_> {
     async fn many(
         &self,
         tool: &BenchTool,
-        steps: u32,
+        kind: WorkflowKind,
         runs: u32,
         mode: PublishMode,
     ) -> Result<Throughput, BenchError> {
-        let what = if steps == 1 { "one step".to_owned() } else { format!("{steps} steps") };
+        let what = match kind {
+            WorkflowKind::Repeatable(1) => "one step".to_owned(),
+            WorkflowKind::Repeatable(steps) => format!("{steps} steps"),
+            WorkflowKind::Unrepeatable => "one step that may not be repeated".to_owned(),
+        };
         self.progress(&format!("measuring {runs} runs of {what}: {tool}"));
-        let mut workload = self.workload(tool, steps).await?;
+        let mut workload = self.workload(tool, kind).await?;
         let mut took = Duration::MAX;
         for _ in 0..ROUNDS {
             took = took.min(workload.many(runs, mode).await?);
@@ -195,7 +202,7 @@ impl Bench<'_> {
         Ok(Throughput {
             runs,
             seconds,
-            steps_per_second: f64::from(runs * steps) / seconds,
+            steps_per_second: f64::from(runs * kind.steps()) / seconds,
             of_floor: f64::NAN,
         })
     }
@@ -203,13 +210,13 @@ impl Bench<'_> {
     async fn one_at_a_time(&self, tool: &BenchTool, bare: &mut BareLoop) -> Result<OneAtATime, BenchError> {
         let turns = self.options.idle_runs;
         self.progress(&format!("measuring {turns} steps and runs one at a time: {tool}"));
-        idle::measure(bare, &mut self.workload(tool, 1).await?, turns).await
+        idle::measure(bare, &mut self.workload(tool, ONE_STEP).await?, turns).await
     }
 
     async fn takeover(&self, started: &mut StartedCluster) -> Result<Takeover, BenchError> {
         self.progress("killing a scheduler, and measuring how long its runs wait");
         let tool = self.options.tools.first().ok_or_else(|| BenchError::other("there is no tool to call"))?;
-        let mut workload = self.workload(tool, 1).await?;
+        let mut workload = self.workload(tool, ONE_STEP).await?;
         started.kill_a_scheduler().await?;
         workload.takeover(TAKEOVER_RUNS).await
     }

@@ -40,6 +40,31 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// The limit for the first answer of a new cluster, and the pause between requests.
 const READY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_millis(100));
 
+/// The steps of a workflow, which follow each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WorkflowKind {
+    /// So many steps that may be repeated.
+    Repeatable(u32),
+    /// One step that may not be repeated, so its call needs a grant.
+    Unrepeatable,
+}
+
+impl WorkflowKind {
+    pub(crate) const fn steps(self) -> u32 {
+        match self {
+            Self::Repeatable(steps) => steps,
+            Self::Unrepeatable => 1,
+        }
+    }
+
+    fn name(self, tool: &BenchTool) -> String {
+        match self {
+            Self::Repeatable(steps) => format!("bench-{}-{steps}", tool.server),
+            Self::Unrepeatable => format!("bench-{}-once", tool.server),
+        }
+    }
+}
+
 /// A registered workflow, and the updates of its runs.
 pub(crate) struct Workload {
     api: Api,
@@ -69,15 +94,15 @@ struct RunList {
 }
 
 impl Workload {
-    /// Registers a workflow of so many steps in a row, each a call of `tool`.
+    /// Registers a workflow whose steps call `tool`.
     pub(crate) async fn register(
         api: &Api,
         listener: &Connection,
         tool: &BenchTool,
-        steps: usize,
+        kind: WorkflowKind,
     ) -> Result<Self, BenchError> {
-        let name = format!("bench-{}-{steps}", tool.server);
-        let text = workflow_text(&name, tool, steps);
+        let name = kind.name(tool);
+        let text = workflow_text(&name, tool, kind);
         let version = registered(api, &text).await?;
         let workflow: WorkflowName = name.parse().map_err(failed_to("name the workflow"))?;
         let namespace = &api.namespace;
@@ -222,10 +247,13 @@ fn no_update(runs: u32) -> BenchError {
     BenchError::other(format!("{runs} runs were submitted, and no update said that they have ended"))
 }
 
-/// Returns the text of a workflow of consecutive calls, each with the output of the one before. They may be repeated, so no
-/// call is claimed.
-fn workflow_text(name: &str, tool: &BenchTool, steps: usize) -> String {
-    let step = |number: usize| {
+/// Returns the text of a workflow of consecutive calls, each with the output of the one before.
+fn workflow_text(name: &str, tool: &BenchTool, kind: WorkflowKind) -> String {
+    let attempts = match kind {
+        WorkflowKind::Repeatable(_) => 3,
+        WorkflowKind::Unrepeatable => 1,
+    };
+    let step = |number: u32| {
         let text = match number {
             0 => "hello".to_owned(),
             _ => format!("${{{{ steps.s{}.output.text }}}}", number - 1),
@@ -234,10 +262,10 @@ fn workflow_text(name: &str, tool: &BenchTool, steps: usize) -> String {
             "id": format!("s{number}"),
             "call": tool.to_string(),
             "with": { "text": text },
-            "retry": 3,
+            "retry": attempts,
         })
     };
-    let steps: Vec<Value> = (0..steps).map(step).collect();
+    let steps: Vec<Value> = (0..kind.steps()).map(step).collect();
     json!({ "longshore": "v1", "name": name, "steps": steps }).to_string()
 }
 
@@ -251,10 +279,10 @@ mod tests {
             server: "noop".parse().expect("a server name"),
             tool: "echo".parse().expect("a tool name"),
         };
-        for steps in [1, 10] {
-            let text = workflow_text("bench-noop", &tool, steps);
+        for kind in [WorkflowKind::Repeatable(1), WorkflowKind::Repeatable(10), WorkflowKind::Unrepeatable] {
+            let text = workflow_text("bench-noop", &tool, kind);
             let plan = longshore_workflow::compile(&text).expect("compiles");
-            assert_eq!(plan.steps.len(), steps);
+            assert_eq!(plan.steps.len(), kind.steps() as usize);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Claims: records of calls that are not safe to repeat, and of the workers that make them.
+//! Claims: records of calls with a key of their own, and of the workers that make them.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::{ClaimKey, ClaimResult, NodeId, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId};
 
 use crate::Error;
 
@@ -21,19 +21,12 @@ pub const CLAIM_RETENTION: Duration = Duration::from_secs(24 * 3600);
 ///   call may have happened. This remains so if that caller releases the claim, or ends as well. The answer names the lost
 ///   holder when the claim first lapses; a store may drop the name after that.
 /// - A request of a caller that is no longer the holder has no effect.
-/// - A store outlives the processes that use it. A store that has lost its claims cannot distinguish a repeated delivery of
-///   a job from the first one. So it reports [`complete_since`](Self::complete_since), and a caller with a redelivered job
-///   that was queued before that time has to treat [`ClaimResult::Won`] as [`ClaimResult::Lapsed`].
+/// - A store outlives the processes that use it. A store that loses its claims costs repeated calls, so only calls that are safe
+///   to repeat are claimed. The others need a [`Grant`](longshore_proto::Grant).
 #[async_trait]
 pub trait Claims: Send + Sync {
     /// Requests a claim with a lease of this duration.
     async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error>;
-
-    /// Returns the time since which this store has every claim, by its own clock. The Unix epoch where claims cannot be lost
-    /// without the log. A value that is requested after a claim covers that claim.
-    async fn complete_since(&self) -> Result<Timestamp, Error> {
-        Ok(Timestamp::default())
-    }
 
     /// Renews the lease of a claim. Returns false if the caller is no longer the holder. An expired lease can be renewed as
     /// long as no other caller has requested the claim.

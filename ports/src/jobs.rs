@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::{Job, JobId, ServerName, Timestamp};
+use longshore_proto::{DeliveryId, Grant, Job, JobId, ServerName};
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
+use crate::{Error, GrantWaiter};
 
 /// A work queue that holds at most one job for each job id.
 ///
@@ -37,6 +37,13 @@ pub trait JobQueue: Send + Sync {
     /// still delivered and settled, so that their effects are recorded. Best effort; an unknown id has no effect.
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error>;
 
+    /// Sends the decisions about deliveries to their workers. Best effort: a worker without an answer asks again.
+    async fn grant(&self, grants: &[Grant]) -> Result<(), Error>;
+
+    /// Returns a waiter for the decision about a delivery to this process. It gets every decision that is sent after this call
+    /// returned and that is not lost on the way.
+    async fn grant_waiter(&self, delivery: &DeliveryId) -> Result<GrantWaiter, Error>;
+
     /// Returns true if the queue keeps its jobs when this process ends.
     fn outlives_process(&self) -> bool;
 
@@ -59,8 +66,6 @@ pub struct Delivery {
     pub job: Job,
     /// Delivery count, starting at 1. A job with more than a few deliveries is poison.
     pub delivered: u32,
-    /// Time at which the job was queued, by the queue's clock. `None` where the queue does not outlive the process.
-    pub queued_at: Option<Timestamp>,
     /// Token that is cancelled when the job is recalled.
     pub recalled: CancellationToken,
     /// True if the job was queued before this process subscribed to recalls, so that it may have missed one.

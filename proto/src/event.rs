@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attempt, AttemptRecord, Digest, Epoch, JobId, Namespace, NodeId, Payload, RunId, Seq, Settlement,
-    StepPath, Timestamp, TraceContext, WorkflowName,
+    Attempt, AttemptRecord, DeliveryId, Digest, Epoch, JobId, Namespace, NodeId, Payload, RunId, Seq,
+    Settlement, StepPath, Timestamp, TraceContext, WorkflowName,
 };
 
 /// A version of a workflow, by name and content. A run keeps the version it was submitted with.
@@ -48,6 +48,13 @@ pub enum TimerKind {
         /// Number of times that the job has been dispatched again so far.
         sent: u32,
     },
+    /// The end of the wait for the report of a granted call whose job was delivered again: its worker is probably gone.
+    Doubt {
+        /// The step.
+        step: StepPath,
+        /// Number of the job's first attempt.
+        attempt: Attempt,
+    },
     /// The deadline of a group of steps.
     Step {
         /// The group.
@@ -81,6 +88,10 @@ pub enum Event {
         /// True if the queue was in the memory of the previous leader's process, so that all outstanding jobs are lost.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         jobs_lost: bool,
+        /// True if the checkpoint store knows records that the log no longer has: an older copy of the log was put back. Runs that
+        /// have not ended may have made any call that is not safe to repeat.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        records_lost: bool,
     },
     /// A client submitted a run. A run with this record in the log reaches a terminal status.
     Submitted {
@@ -95,6 +106,21 @@ pub enum Event {
         /// Trace that the run belongs to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trace: Option<TraceContext>,
+    },
+    /// A worker is about to make the calls of a job that are not safe to repeat. It makes them only on a [`Grant`](crate::Grant),
+    /// which the first of these records gets.
+    Starting {
+        /// The job.
+        job: JobId,
+        /// The delivery that makes the calls.
+        delivery: DeliveryId,
+    },
+    /// A worker returns a job that it may have been granted to the queue, and made no call. Another delivery can be granted.
+    Returned {
+        /// The job.
+        job: JobId,
+        /// The delivery of the [`Event::Starting`].
+        delivery: DeliveryId,
     },
     /// A worker finished with a job.
     Settled {

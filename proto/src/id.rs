@@ -233,6 +233,21 @@ impl fmt::Display for JobId {
     }
 }
 
+/// One delivery of a job to a worker. A job that is delivered again has another id, also to the same worker.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct DeliveryId {
+    /// The worker. Each process of a worker has an id of its own.
+    pub worker: NodeId,
+    /// Number of the delivery in that process.
+    pub number: u64,
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.worker, self.number)
+    }
+}
+
 /// The key of a claim: a step of a run. All attempts at the step share it. A run that has expired may be submitted again
 /// under the same id; the time of the submit distinguishes the claims of the two runs.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]

@@ -73,11 +73,15 @@ pub struct Job {
 }
 
 impl Job {
-    /// Returns the key of the claim that the worker has to make before the call. A claim is needed if repeating the call
-    /// is unsafe, and if the step has its own key, so that two deliveries never call at the same time. Other safe calls
-    /// skip the round trip.
+    /// Returns true if the worker needs a [`Grant`](crate::Grant) for the calls: repeating one is not safe.
+    pub fn needs_grant(&self) -> bool {
+        self.safety == RepeatSafety::Unknown
+    }
+
+    /// Returns the key of the claim that the worker has to make before the call. A claim is needed if the step has its own
+    /// key, so that two deliveries never call at the same time. Other calls skip the round trip.
     pub fn claim(&self) -> Option<ClaimKey> {
-        (self.safety == RepeatSafety::Unknown || self.own_key).then(|| ClaimKey {
+        self.own_key.then(|| ClaimKey {
             run: self.id.run,
             submitted_at: self.submitted_at,
             step: self.id.step.clone(),

@@ -16,7 +16,8 @@
 //! | Outcome | the result of a step: output, fault, or indeterminate: [`Outcome`] |
 //! | Event | a fact in the log: [`Event`], read back as a [`Record`] |
 //! | Checkpoint | the state of a partition up to a log sequence: [`CheckpointMark`] |
-//! | Claim | the idempotency record of a call that is not safe to repeat: [`ClaimKey`], [`ClaimResult`] |
+//! | Grant | the permission for the calls of a job that are not safe to repeat, which the log gives to one delivery: [`Grant`] |
+//! | Claim | the idempotency record of a call with a key of its own: [`ClaimKey`], [`ClaimResult`] |
 //!
 //! Verbs: submit, append, apply, advance, dispatch, settle, checkpoint, drain.
 //!
@@ -29,6 +30,7 @@ mod digest;
 mod display;
 mod event;
 mod fault;
+mod grant;
 mod id;
 mod job;
 mod outcome;
@@ -51,9 +53,10 @@ pub use digest::{Digest, DigestError};
 pub use display::{truncate, truncate_with_size, value_type};
 pub use event::{Event, Record, Signal, Timer, TimerKind, WorkflowRef};
 pub use fault::{Fault, FaultClass, Sent};
+pub use grant::{Grant, GrantDecision};
 pub use id::{
-    Attempt, ClaimKey, Epoch, IdError, JobId, Namespace, NodeId, Partition, RunId, SecretName, Seq,
-    ServerName, StepPath, ToolName, WorkflowName,
+    Attempt, ClaimKey, DeliveryId, Epoch, IdError, JobId, Namespace, NodeId, Partition, RunId, SecretName,
+    Seq, ServerName, StepPath, ToolName, WorkflowName,
 };
 pub use job::{Job, OnToolError, TraceContext};
 pub use outcome::{AttemptRecord, Outcome, Output, ServerInstance, Settlement};

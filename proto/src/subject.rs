@@ -3,7 +3,7 @@
 //! The second token of a subject is the version. The namespace precedes the name, so that permissions can be granted by
 //! prefix. Tool names are not part of a subject, since they may contain dots.
 
-use crate::{Digest, JobId, Namespace, Partition, RunId, ServerName, WorkflowName};
+use crate::{Digest, JobId, Namespace, NodeId, Partition, RunId, ServerName, WorkflowName};
 
 /// Prefix of all subjects.
 pub const ROOT: &str = "longshore.v1";
@@ -83,6 +83,11 @@ pub fn jobs_consumer(class: &str, server: &ServerName) -> String {
 /// Returns the subject of the recall of a job.
 pub fn recall(job: &JobId) -> String {
     format!("{ROOT}.recall.{}", job_token(job))
+}
+
+/// Returns the subject of the grants of a worker.
+pub fn grants(worker: &NodeId) -> String {
+    format!("{ROOT}.grant.{worker}")
 }
 
 /// Returns the subject of a blob.

@@ -30,7 +30,7 @@ use tracing::info;
 
 use self::pending_recalls::PendingRecalls;
 use self::pending_updates::PendingUpdates;
-use self::send::{RejectedJobs, SizedJob, append, dispatch};
+use self::send::{RejectedJobs, SizedJob, append, dispatch, send_grants};
 use self::unsent_jobs::UnsentJobs;
 use crate::backpressure::{Backpressure, OutstandingJobs};
 use crate::checkpointer::{CheckpointStatus, CheckpointTask, Checkpointer};
@@ -206,12 +206,14 @@ impl Driver {
 
     /// Performs effects: events and jobs are sent concurrently, each kind in its own order.
     async fn perform(&mut self, effects: Effects) -> Result<(), DriverError> {
-        let (mut events, mut jobs, mut recalls) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut events, mut jobs) = (Vec::new(), Vec::new());
+        let (mut grants, mut recalls) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Append(event) => events.push(event),
                 Effect::Dispatch { job, .. } if self.excluded_runs.contains(&job.id.run) => {}
                 Effect::Dispatch { job, argument_bytes } => jobs.push(SizedJob { job: *job, argument_bytes }),
+                Effect::Grant(grant) => grants.push(grant),
                 Effect::Recall(job) => recalls.push(job),
                 Effect::Changed(change) => self.updates.push(change),
             }
@@ -233,7 +235,11 @@ impl Driver {
             updates.publish_due(machine);
             Ok(())
         };
-        let (rejected, (), ()) = tokio::try_join!(biased; dispatched, appended, published)?;
+        let granted = async {
+            send_grants(&self.backend, &grants).await;
+            Ok(())
+        };
+        let (rejected, (), (), ()) = tokio::try_join!(biased; dispatched, granted, appended, published)?;
         self.unsent_jobs.add(rejected);
         // After the jobs: a recall concerns a job that is in the queue or delivered.
         self.recalls.push(recalls);

@@ -59,16 +59,20 @@ pub(crate) struct Recovered {
     pub(crate) machine: Machine,
     pub(crate) position: LogPosition,
     pub(crate) stored: StoredCheckpoint,
+    /// The checkpoint has records that the log no longer has.
+    pub(crate) records_lost: bool,
 }
 
 /// Loads the newest checkpoint if it agrees with the log, and otherwise returns the empty state.
 pub(crate) async fn load(backend: &Backend, partition: Partition) -> Result<Recovered, Error> {
     let incarnation = backend.log.incarnation(partition).await?;
+    let mut records_lost = false;
     let stored = match backend.checkpoints.load(partition).await? {
         None => StoredCheckpoint::Absent,
         Some(loaded) => match restore(backend, partition, &incarnation, &loaded).await? {
             Ok(recovered) => return Ok(recovered),
-            Err(reason) => {
+            Err(Unusable { reason, contradicts_log }) => {
+                records_lost = contradicts_log;
                 warn!(
                     %partition, seq = %loaded.mark.seq, reason,
                     "checkpoint not used; replaying the log from its start"
@@ -79,7 +83,24 @@ pub(crate) async fn load(backend: &Backend, partition: Partition) -> Result<Reco
     };
     let (hash, before) = (RollingHash::default(), RollingHash::default());
     let position = LogPosition { incarnation, seq: Seq::ZERO, hash, before };
-    Ok(Recovered { machine: Machine::new(), position, stored })
+    Ok(Recovered { machine: Machine::new(), position, stored, records_lost })
+}
+
+/// The reason why a checkpoint cannot be used.
+struct Unusable {
+    reason: String,
+    /// The log has lost records of the checkpoint.
+    contradicts_log: bool,
+}
+
+impl Unusable {
+    fn unreadable(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string(), contradicts_log: false }
+    }
+
+    fn contradicting(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string(), contradicts_log: true }
+    }
 }
 
 /// Restores a checkpoint, or returns the reason why it does not belong to the log.
@@ -88,28 +109,30 @@ async fn restore(
     partition: Partition,
     incarnation: &Incarnation,
     loaded: &LoadedCheckpoint,
-) -> Result<Result<Recovered, String>, Error> {
+) -> Result<Result<Recovered, Unusable>, Error> {
     let mark = &loaded.mark;
     if mark.incarnation != *incarnation {
-        return Ok(Err(format!("it belongs to another incarnation of the log, {}", mark.incarnation)));
+        let reason = format!("it belongs to another incarnation of the log, {}", mark.incarnation);
+        return Ok(Err(Unusable::unreadable(reason)));
     }
     if mark.version != STATE_VERSION {
-        return Ok(Err(format!("its format is {}, this version reads {STATE_VERSION}", mark.version)));
+        let reason = format!("its format is {}, this version reads {STATE_VERSION}", mark.version);
+        return Ok(Err(Unusable::unreadable(reason)));
     }
     let tail = backend.log.tail(partition).await?;
     if mark.seq > tail {
-        return Ok(Err(format!("the log ends at {tail}: it has lost its end")));
+        return Ok(Err(Unusable::contradicting(format!("the log ends at {tail}: it has lost its end"))));
     }
     let stored: StoredPartition = match longshore_proto::decode(&loaded.partition) {
         Ok(stored) => stored,
-        Err(error) => return Ok(Err(error.to_string())),
+        Err(error) => return Ok(Err(Unusable::unreadable(error))),
     };
     if mark.seq > Seq::ZERO {
         let mut reader = backend.log.read(partition, mark.seq).await?;
         let last = reader.next(1).await?.into_iter().next();
         let hash = last.map(|entry| stored.before.extend(entry.seq, entry.at, &entry.body));
         if hash != Some(mark.hash) {
-            return Ok(Err("its last record has another content in the log".to_owned()));
+            return Ok(Err(Unusable::contradicting("its last record has another content in the log")));
         }
     }
     match Machine::restore(&stored.machine, &loaded.live, &loaded.finished) {
@@ -121,8 +144,9 @@ async fn restore(
                 hash: mark.hash,
                 before: stored.before,
             };
-            Ok(Ok(Recovered { machine, position, stored: StoredCheckpoint::Valid(mark.clone()) }))
+            let stored = StoredCheckpoint::Valid(mark.clone());
+            Ok(Ok(Recovered { machine, position, stored, records_lost: false }))
         }
-        Err(error) => Ok(Err(error.to_string())),
+        Err(error) => Ok(Err(Unusable::unreadable(error))),
     }
 }

@@ -5,12 +5,13 @@
 //! queue ──► slot free? pull ──► spawn ──► JobTask: attempt::Machine ⇄ claims, pool, blobs, log ──► ack
 //! ```
 //!
-//! Limits are in [`job_slots`], the task of a job in [`job_task`] with its effects in [`make_call`], [`settle`] and
-//! [`finish`](mod@finish), progress updates in [`activity_updates`], heartbeats in [`lease_heartbeat`], and repeated requests
+//! Limits are in [`job_slots`], the task of a job in [`job_task`] with its effects in [`grant`], [`make_call`], [`settle`]
+//! and [`finish`](mod@finish), progress updates in [`activity_updates`], heartbeats in [`lease_heartbeat`], and repeated requests
 //! to a failing backend in [`retry`](mod@retry).
 
 mod activity_updates;
 mod finish;
+mod grant;
 mod job_slots;
 mod job_task;
 mod lease_heartbeat;
@@ -26,9 +27,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_attempt::claim_holder;
 use longshore_ports::{Backend, CallUpdates, Delivery, outage};
-use longshore_proto::{Job, NodeId, ServerName};
+use longshore_proto::{DeliveryId, Job, NodeId, ServerName};
 use metrics::gauge;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
@@ -229,9 +229,10 @@ impl Worker {
 }
 
 impl WorkerContext {
-    /// Returns the holder name of the next delivery.
-    fn next_holder(&self) -> NodeId {
-        claim_holder(&self.node, self.deliveries.fetch_add(1, Ordering::Relaxed))
+    /// Returns the id of the next delivery.
+    fn next_delivery(&self) -> DeliveryId {
+        let number = self.deliveries.fetch_add(1, Ordering::Relaxed);
+        DeliveryId { worker: self.node.clone(), number }
     }
 }
 

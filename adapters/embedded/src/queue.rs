@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Delivery, Error, JobQueue, Receipt};
-use longshore_proto::{Job, JobId, ServerName};
+use longshore_ports::{Delivery, Error, GrantWaiter, GrantWaiters, JobQueue, Receipt};
+use longshore_proto::{DeliveryId, Grant, Job, JobId, ServerName};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -33,6 +33,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 #[derive(Default)]
 pub(super) struct MemoryQueue {
     shared: Arc<SharedQueue>,
+    /// Deliveries that wait for a grant.
+    grants: GrantWaiters,
 }
 
 /// The part of a queue that its receipts share.
@@ -107,6 +109,15 @@ impl JobQueue for MemoryQueue {
         Ok(())
     }
 
+    async fn grant(&self, grants: &[Grant]) -> Result<(), Error> {
+        grants.iter().for_each(|grant| self.grants.decide(grant));
+        Ok(())
+    }
+
+    async fn grant_waiter(&self, delivery: &DeliveryId) -> Result<GrantWaiter, Error> {
+        Ok(self.grants.register(delivery))
+    }
+
     fn outlives_process(&self) -> bool {
         false
     }
@@ -128,7 +139,7 @@ impl MemoryQueue {
         let TakenJob { job, delivered, recalled } = taken;
         let shared = Arc::clone(&self.shared);
         let receipt = Box::new(QueueReceipt { shared, job: job.id.clone(), is_answered: false });
-        Delivery { job, delivered, queued_at: None, recalled, recall_missed: false, was_last: false, receipt }
+        Delivery { job, delivered, recalled, recall_missed: false, was_last: false, receipt }
     }
 }
 

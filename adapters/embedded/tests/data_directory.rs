@@ -39,7 +39,12 @@ fn database(dir: &Path) -> Connection {
 }
 
 fn event(version: &str) -> Event {
-    Event::LeaderAnnounced { node: node("here"), version: version.to_owned(), jobs_lost: false }
+    Event::LeaderAnnounced {
+        node: node("here"),
+        version: version.to_owned(),
+        jobs_lost: false,
+        records_lost: false,
+    }
 }
 
 fn node(name: &str) -> NodeId {

@@ -76,7 +76,12 @@ fn node() -> NodeId {
 }
 
 fn event(n: u64) -> Event {
-    Event::LeaderAnnounced { node: node(), version: format!("{n} {}", "x".repeat(500)), jobs_lost: false }
+    Event::LeaderAnnounced {
+        node: node(),
+        version: format!("{n} {}", "x".repeat(500)),
+        jobs_lost: false,
+        records_lost: false,
+    }
 }
 
 fn delta() -> CheckpointDelta {

@@ -44,7 +44,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn event(text: &str) -> Event {
-    Event::LeaderAnnounced { node: node(), version: text.to_owned(), jobs_lost: false }
+    Event::LeaderAnnounced { node: node(), version: text.to_owned(), jobs_lost: false, records_lost: false }
 }
 
 fn node() -> NodeId {

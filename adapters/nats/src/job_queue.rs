@@ -5,6 +5,7 @@
 //! consumer](super::pull_consumer), which the first process that pulls creates. There is none for a server that no
 //! worker serves, so a misspelt name costs nothing.
 
+mod grants;
 mod recalls;
 
 use std::collections::BTreeMap;
@@ -19,13 +20,14 @@ use async_nats::jetstream::consumer::Info;
 use async_nats::{Message, jetstream};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_ports::{Delivery, Error, JobQueue};
-use longshore_proto::{Job, JobId, ServerName, Timestamp, WireError, decode, encode, subject};
+use longshore_ports::{Delivery, Error, GrantWaiter, JobQueue};
+use longshore_proto::{DeliveryId, Grant, Job, JobId, ServerName, WireError, decode, encode, subject};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, error, warn};
 
+use self::grants::Grants;
 use self::recalls::Recalls;
 use super::api::{EmptyRequest, find_message, request};
 use super::batch::{BatchChoice, BatchSetting, BatchStatus};
@@ -52,6 +54,9 @@ const LOOKUPS: usize = 64;
 /// Time that a recall may wait for a connection. Later it would be of little use.
 const RECALL_LIMIT: Duration = Duration::from_secs(2);
 
+/// Time that a grant may wait for a connection. The worker asks again after a second.
+const GRANT_LIMIT: Duration = Duration::from_secs(1);
+
 /// Pause before the end of the queue is read again.
 const END_PAUSE: Duration = Duration::from_secs(1);
 
@@ -63,6 +68,7 @@ pub(super) struct NatsJobQueue {
     /// True if large groups of jobs go as atomic batches. `None` until that is measured.
     uses_batches: watch::Receiver<Option<bool>>,
     recalls: Arc<Recalls>,
+    grants: Grants,
     /// Sequence of the last job that was queued before this connection received recalls.
     before_recalls: Arc<AtomicU64>,
     /// Consumers of the servers that this process pulls for.
@@ -85,6 +91,7 @@ impl NatsJobQueue {
             batch,
             uses_batches,
             recalls,
+            grants: Grants::default(),
             before_recalls,
             consumers: Mutex::default(),
         })
@@ -141,12 +148,8 @@ impl NatsJobQueue {
         let seq = info.as_ref().map_or(0, |info| info.stream_sequence);
         let was_last = info.as_ref().is_some_and(|info| info.pending == 0);
         let recall_missed = seq <= self.before_recalls.load(Ordering::Acquire);
-        let queued_at = info.map(|info| {
-            let millis = info.published.unix_timestamp_nanos() / 1_000_000;
-            Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
-        });
         let receipt = Box::new(receipt);
-        Some(Delivery { job, delivered, queued_at, recalled, recall_missed, was_last, receipt })
+        Some(Delivery { job, delivered, recalled, recall_missed, was_last, receipt })
     }
 }
 
@@ -187,6 +190,15 @@ impl JobQueue for NatsJobQueue {
             Ok(sent) => sent.map_err(|error| failed("recall jobs", error)),
             Err(_) => Err(Error::transient("recall jobs", "there is no connection to NATS")),
         }
+    }
+
+    async fn grant(&self, grants: &[Grant]) -> Result<(), Error> {
+        let sent = tokio::time::timeout(GRANT_LIMIT, grants::send(&self.connection, grants)).await;
+        sent.unwrap_or_else(|_| Err(Error::transient("send grants", "there is no connection to NATS")))
+    }
+
+    async fn grant_waiter(&self, delivery: &DeliveryId) -> Result<GrantWaiter, Error> {
+        self.grants.waiter(&self.connection, delivery).await
     }
 
     fn outlives_process(&self) -> bool {

@@ -1,8 +1,5 @@
 //! Claims in Redis: one small hash for each, which one script changes.
 //!
-//! A server that lost its data does not know it, so the time of its first claim is stored beside the claims: the calls
-//! of jobs that were queued before that time may have been made.
-//!
 //! The server's clock decides when a lease ends, so workers whose clocks differ agree on it. Ended claims expire: done
 //! ones after [`CLAIM_RETENTION`], abandoned ones after [`ABANDONED_RETENTION`].
 
@@ -51,11 +48,6 @@ impl ClaimStore {
         Self { connection }
     }
 
-    /// Returns the key of the time of the first claim. A server that lost its claims has lost it as well.
-    fn first_claim_key(&self) -> String {
-        format!("{}:claims:born", self.connection.prefix())
-    }
-
     /// Runs an operation of the script on a claim.
     async fn run(
         &self,
@@ -66,7 +58,6 @@ impl ClaimStore {
     ) -> Result<ClaimAnswer, Error> {
         let script = if operation == "claim" { &SCRIPT } else { &HELD_SCRIPT };
         let mut script = script.key(self::key(self.connection.prefix(), &key.to_string()));
-        script.key(self.first_claim_key());
         script.arg(operation).arg(holder.as_str()).arg(millis(lease));
         script.arg(millis(CLAIM_RETENTION)).arg(millis(ABANDONED_RETENTION));
         let doing = format!("{operation} the claim on {key}");
@@ -87,14 +78,6 @@ impl Claims for ClaimStore {
             "done" => Ok(ClaimResult::Done),
             _ => Err(Error::permanent(format!("claim {key}"), format!("unknown answer `{result}`"))),
         }
-    }
-
-    async fn complete_since(&self) -> Result<Timestamp, Error> {
-        let mut script = SCRIPT.key(self.first_claim_key());
-        script.key(self.first_claim_key()).arg("born");
-        let (_, born, _): (String, u64, String) =
-            self.connection.run_script(&script, "read the time of the first claim").await?;
-        Ok(Timestamp::from_millis(born))
     }
 
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {

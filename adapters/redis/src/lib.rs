@@ -27,7 +27,6 @@ mod submit_ids;
 use std::sync::Arc;
 
 use longshore_ports::{Catalog, Checkpoints, Claims, Error, Lease, SubmitIds};
-use tracing::debug;
 
 use self::catalog::WorkerCatalog;
 use self::checkpoints::CheckpointStore;
@@ -54,13 +53,7 @@ impl Redis {
     /// # Errors
     /// If there is no server before the deadline, or one that cannot be used; see [`ConnectError`].
     pub async fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
-        let redis = Self { connection: connect::connect(config).await? };
-        // Stores the time from which claims are known before the first job is queued. Otherwise the first claim stores
-        // it.
-        if let Err(error) = redis.claims().complete_since().await {
-            debug!(%error, "cannot store the time of the first claim; the first claim stores it");
-        }
-        Ok(redis)
+        Ok(Self { connection: connect::connect(config).await? })
     }
 
     /// Tries every command that a process of this role uses, on keys of its own, which it deletes again.

@@ -108,7 +108,7 @@ async fn try_look_up(connection: &RedisConnection) -> Result<(), ConnectError> {
 }
 
 /// Returns the beginnings of the keys of a role, after the prefix, with the commands on them. The last command deletes
-/// the key. `claims:born`, which both roles use, is read while connecting.
+/// the key.
 const fn families(role: Role) -> &'static [(&'static str, &'static [&'static str])] {
     match role {
         Role::Scheduler => &[

@@ -21,7 +21,7 @@ pub(super) struct Dependencies {
     pub(super) jobs: Arc<Dependency>,
     /// Reads and writes of large values.
     pub(super) blobs: Arc<Dependency>,
-    /// Claims on calls that may not be repeated.
+    /// Claims on calls with a key of their own.
     pub(super) claims: Arc<Dependency>,
     /// Leases on partitions and the list of schedulers.
     pub(super) leases: Arc<Dependency>,

@@ -101,7 +101,7 @@ pub(super) fn redis(seen: &RedisSnapshot, pulls: Option<usize>) -> Vec<Finding> 
             .help("raise `maxmemory`: when it is full, it refuses writes")
     } else if status.persistence == Persistence::SnapshotsAtMost {
         Finding::new("Redis", FindingLevel::Doubtful, &format!("{whole}, no append-only file"))
-            .help("set `appendonly yes`, so that a restart keeps the claims of unsafe calls")
+            .help("set `appendonly yes`, so that a restart keeps checkpoints and claims")
     } else {
         Finding::new("Redis", FindingLevel::Good, &whole)
     }];

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{
-    Backend, Blobs, CheckpointDelta, Checkpoints, Claims, CommitResult, Delivery, Error, JobQueue,
-    LoadedCheckpoint, LogReader, RunLog, RunPage, RunQuery, RunRow,
+    Backend, Blobs, CheckpointDelta, Checkpoints, Claims, CommitResult, Delivery, Error, GrantWaiter,
+    JobQueue, LoadedCheckpoint, LogReader, RunLog, RunPage, RunQuery, RunRow,
 };
 use longshore_proto::{
-    CheckpointMark, ClaimKey, ClaimResult, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId,
-    Partition, RunId, Seq, ServerName, Timestamp,
+    CheckpointMark, ClaimKey, ClaimResult, DeliveryId, Digest, Event, Grant, Incarnation, Job, JobId,
+    Namespace, NodeId, Partition, RunId, Seq, ServerName,
 };
 
 use super::dependencies::Dependencies;
@@ -98,6 +98,14 @@ impl JobQueue for TrackedPort<dyn JobQueue> {
         self.port.recall(jobs).await
     }
 
+    async fn grant(&self, grants: &[Grant]) -> Result<(), Error> {
+        self.port.grant(grants).await
+    }
+
+    async fn grant_waiter(&self, delivery: &DeliveryId) -> Result<GrantWaiter, Error> {
+        self.port.grant_waiter(delivery).await
+    }
+
     fn outlives_process(&self) -> bool {
         self.port.outlives_process()
     }
@@ -157,10 +165,6 @@ impl Checkpoints for TrackedPort<dyn Checkpoints> {
 impl Claims for TrackedPort<dyn Claims> {
     async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         self.records.claims.watch(self.port.claim(key, holder, lease)).await
-    }
-
-    async fn complete_since(&self) -> Result<Timestamp, Error> {
-        self.port.complete_since().await
     }
 
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {

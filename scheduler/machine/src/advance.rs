@@ -6,7 +6,8 @@
 //! Reports of workers are applied by [`settle`](super::settle), cancels and deadlines by [`stop`](super::stop).
 
 use longshore_proto::{
-    Fault, FaultClass, Job, Payload, RunStatus, StepPath, StepStatus, TimerKind, Timestamp, value_type,
+    Fault, FaultClass, Job, Payload, RepeatSafety, RunStatus, StepPath, StepStatus, TimerKind, Timestamp,
+    value_type,
 };
 use longshore_workflow::{CallStep, Condition, Expr, Plan, StepIndex, StepKind, Template, WorkBudget};
 use serde_json::{Map, Value};
@@ -14,7 +15,7 @@ use serde_json::{Map, Value};
 use super::obstacle::{condition_reason, failure_within};
 use super::run::{OutstandingCall, RunError};
 use super::scope::{BlobValues, RunScope};
-use super::{Effect, Effects, Run, record, timers};
+use super::{Effect, Effects, Run, grants, record, timers};
 
 /// Calls of one run that may be out at once. One run cannot fill the queue, and a group of a thousand still goes
 /// out in a few waves.
@@ -168,6 +169,9 @@ impl Cursor<'_> {
                     state.arguments = Some(record::kept(&outstanding.arguments, outstanding.bytes, steps));
                     state.call = Some(outstanding);
                 }
+                if grants::end_unreported(run, self.plan, index, self.now) {
+                    return;
+                }
                 dispatch(run, self.plan, index, self.now, 0, self.effects);
             }
             Err(fault) => self.end(run, index, StepStatus::Failed, Some(fault)),
@@ -207,7 +211,17 @@ impl Cursor<'_> {
         };
         let bytes = size(&arguments);
         let attempt = longshore_proto::Attempt::FIRST;
-        Ok(OutstandingCall { attempt, arguments, secrets, own_key, bytes, sent_at: None })
+        let needs_grant = call.safety == RepeatSafety::Unknown;
+        Ok(OutstandingCall {
+            attempt,
+            arguments,
+            secrets,
+            own_key,
+            bytes,
+            sent_at: None,
+            needs_grant,
+            granted: None,
+        })
     }
 
     fn render(&self, run: &Run, index: StepIndex, template: &Template) -> Result<Value, Fault> {
@@ -347,7 +361,7 @@ pub(super) fn dispatch_effect(run: &Run, plan: &Plan, index: StepIndex) -> Optio
 }
 
 /// Returns the job of a running step, from the state and the plan.
-fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
+pub(super) fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
     let StepKind::Call(call) = &plan.step(index)?.kind else { return None };
     let outstanding = run.step(index)?.call.as_ref()?;
     let id = run.job_id(index)?;

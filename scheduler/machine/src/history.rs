@@ -4,12 +4,13 @@
 //! leaders that change; some events are appended together, as parts of one entry. The resulting log is replayed: straight, with
 //! every record twice, and through a stored state at every position between entries.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_proto::{
-    AttemptRecord, Event, Fault, FaultClass, Job, JobId, Namespace, Outcome, Output, Partition, Payload,
-    Record, RunId, Sent, Seq, Settlement, Signal, Timestamp,
+    AttemptRecord, DeliveryId, Event, Fault, FaultClass, Grant, GrantDecision, Job, JobId, Namespace,
+    Outcome, Output, Partition, Payload, Record, RunId, Sent, Seq, Settlement, Signal, Timestamp,
 };
 use longshore_workflow::{Plan, compile};
 use proptest::prelude::*;
@@ -60,6 +61,11 @@ enum HistoryInput {
         how: u8,
         n: i64,
     },
+    /// A delivery of a job asks for a grant.
+    Start {
+        which: usize,
+        delivery: u64,
+    },
     Cancel(usize),
     Wait(u64),
     Lead,
@@ -72,6 +78,7 @@ fn history_input() -> impl Strategy<Value = HistoryInput> {
     prop_oneof![
         2 => (0..PLANS.len()).prop_map(HistoryInput::Submit),
         12 => (any::<usize>(), any::<u8>(), 0_i64..6).prop_map(|(which, how, n)| HistoryInput::Settle { which, how, n }),
+        6 => (any::<usize>(), 0_u64..3).prop_map(|(which, delivery)| HistoryInput::Start { which, delivery }),
         1 => any::<usize>().prop_map(HistoryInput::Cancel),
         3 => (0_u64..120_000).prop_map(HistoryInput::Wait),
         1 => Just(HistoryInput::Lead),
@@ -102,6 +109,8 @@ struct World {
     log: Vec<Record>,
     out: Vec<Job>,
     runs: Vec<RunId>,
+    /// The delivery that was granted each job.
+    granted: BTreeMap<JobId, DeliveryId>,
     now: Timestamp,
     together: bool,
 }
@@ -135,8 +144,17 @@ impl World {
                     self.out.push(*job);
                 }
                 Effect::Append(event) => panic!("only ticks append: {event:?}"),
+                Effect::Grant(grant) => self.note_decision(grant),
                 Effect::Recall(_) | Effect::Changed(_) => {}
             }
+        }
+    }
+
+    /// Notes which delivery was granted a job, and checks that no other one was.
+    fn note_decision(&mut self, grant: Grant) {
+        if grant.decision == GrantDecision::Granted {
+            let granted = self.granted.entry(grant.job.clone()).or_insert_with(|| grant.delivery.clone());
+            assert_eq!(*granted, grant.delivery, "{} was granted twice", grant.job.step);
         }
     }
 
@@ -162,6 +180,11 @@ impl World {
                 let event = answer(&job, *how, *n, self.now);
                 self.append(event);
             }
+            HistoryInput::Start { which, delivery } if !self.out.is_empty() => {
+                let job = self.out[which % self.out.len()].id.clone();
+                let delivery = DeliveryId { worker: "worker".parse().expect("a node"), number: *delivery };
+                self.append(Event::Starting { job, delivery });
+            }
             HistoryInput::Cancel(which) if !self.runs.is_empty() => {
                 let run = self.runs[which % self.runs.len()];
                 let signal = Signal::Cancel { reason: "test".to_owned() };
@@ -179,7 +202,10 @@ impl World {
                 }
             }
             HistoryInput::Together(together) => self.together = *together,
-            HistoryInput::Settle { .. } | HistoryInput::Cancel(_) | HistoryInput::Repeat(_) => {}
+            HistoryInput::Start { .. }
+            | HistoryInput::Settle { .. }
+            | HistoryInput::Cancel(_)
+            | HistoryInput::Repeat(_) => {}
         }
     }
 }
@@ -220,7 +246,15 @@ fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
 fn history(inputs: &[HistoryInput], plans: &[Arc<Plan>]) -> World {
     let now = Timestamp::from_millis(1_000_000);
     let (machine, together) = (machine(plans), false);
-    let mut world = World { machine, log: Vec::new(), out: Vec::new(), runs: Vec::new(), now, together };
+    let mut world = World {
+        machine,
+        log: Vec::new(),
+        out: Vec::new(),
+        runs: Vec::new(),
+        granted: BTreeMap::new(),
+        now,
+        together,
+    };
     world.append(leader(false));
     for what in inputs {
         world.perform(what, plans);
@@ -261,7 +295,7 @@ proptest! {
         let plans = plans();
         let world = history(&inputs, &plans);
         let mut again = machine(&plans);
-        let (mut seq, mut epochs) = (0, std::collections::BTreeMap::new());
+        let (mut seq, mut epochs) = (0, BTreeMap::new());
         for record in &world.log {
             // A leader's own announcement is written once; what it writes about itself names the new place.
             let times = if matches!(record.event, Event::LeaderAnnounced { .. }) { 1 } else { 2 };

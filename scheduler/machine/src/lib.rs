@@ -16,6 +16,8 @@
 
 mod advance;
 mod checkpoint;
+mod fire;
+mod grants;
 mod ignored;
 mod needs;
 mod obstacle;
@@ -39,8 +41,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use longshore_proto::{
-    Digest, Epoch, Event, Fault, FaultClass, Job, JobId, Record, RunId, RunStatus, RunSummary, RunView, Seq,
-    Signal, StepStatus, Timer, TimerKind, Timestamp,
+    DeliveryId, Digest, Epoch, Event, Fault, FaultClass, Grant, GrantDecision, Job, JobId, Record, RunId,
+    RunStatus, RunSummary, RunView, Seq, Signal, StepStatus, Timestamp,
 };
 use longshore_workflow::{Plan, StepIndex};
 use serde_json::Value;
@@ -70,6 +72,8 @@ pub enum Effect {
         /// Size of its arguments as JSON text, in bytes.
         argument_bytes: usize,
     },
+    /// Send the decision about a delivery to its worker.
+    Grant(Grant),
     /// Recall a job whose outcome is no longer wanted.
     Recall(JobId),
     /// A run changed; for updates and metrics.
@@ -191,10 +195,13 @@ impl Machine {
         }
         self.skip(record.seq, record.part, record.at);
         match &record.event {
-            Event::LeaderAnnounced { jobs_lost, .. } => {
+            Event::LeaderAnnounced { jobs_lost, records_lost, .. } => {
                 self.epoch = Epoch(record.seq);
                 if *jobs_lost {
                     self.lose_jobs();
+                }
+                if *records_lost {
+                    self.lose_records();
                 }
                 self.timers.reset_asked();
                 self.live.values().for_each(|run| self.timers.follow(run));
@@ -209,6 +216,14 @@ impl Machine {
                 self.begin(run, effects);
                 Ok(())
             }
+            Event::Starting { job, delivery } => {
+                let decision = self.decide_grant(job, delivery);
+                effects.push(Effect::Grant(Grant { job: job.clone(), delivery: delivery.clone(), decision }));
+                Ok(())
+            }
+            Event::Returned { job, delivery } => {
+                self.change(job.run, effects, |run, _, _, _| grants::take_back(run, job, delivery))
+            }
             Event::Settled { job, settlement, attempts, unreported, unreported_worker, .. } => {
                 let unreported_worker = unreported_worker.as_ref();
                 let report = settle::WorkerReport { attempts, unreported: *unreported, unreported_worker };
@@ -216,12 +231,10 @@ impl Machine {
                     settle::settle(run, plan, job, settlement, &report, now)
                 })
             }
-            Event::Resumed { run } => {
-                let found = self.live.get_mut(run).ok_or(RecordIgnored::UnknownRun)?;
-                settle::send_again(found, self.now);
-                self.dirty.change(*run);
+            Event::Resumed { run } => self.change(*run, effects, |run, plan, now, _| {
+                settle::send_again(run, plan, now);
                 Ok(())
-            }
+            }),
             Event::Signalled { run, namespace, signal: Signal::Cancel { reason } } => {
                 // The sender may have been unable to read the run, so its namespace is checked here.
                 if self.live.get(run).is_some_and(|run| run.namespace != *namespace) {
@@ -280,14 +293,37 @@ impl Machine {
                 if step.status != StepStatus::Running {
                     continue;
                 }
-                let Some(effect) = advance::dispatch_effect(run, plan, StepIndex(number)) else { continue };
-                effects.push(effect);
+                // The job of a granted call is not sent again: no other delivery may make the call.
+                let decided = step.granted_to().zip(run.job_id(StepIndex(number)));
+                effects.push(match decided {
+                    Some((delivery, job)) => {
+                        let (delivery, decision) = (delivery.clone(), GrantDecision::Granted);
+                        Effect::Grant(Grant { job, delivery, decision })
+                    }
+                    None => match advance::dispatch_effect(run, plan, StepIndex(number)) {
+                        Some(effect) => effect,
+                        None => continue,
+                    },
+                });
                 if step.stopped {
                     effects.extend(run.job_id(StepIndex(number)).map(Effect::Recall));
                 }
             }
         }
         effects
+    }
+
+    /// Decides about a delivery that asks for a grant. The decision starts and ends no step, so the run is not advanced.
+    fn decide_grant(&mut self, job: &JobId, delivery: &DeliveryId) -> GrantDecision {
+        let Some(run) = self.live.get_mut(&job.run) else { return GrantDecision::Denied };
+        let Some(KnownPlan::Plan(plan)) = self.plans.get(&run.workflow.digest) else {
+            return GrantDecision::Denied;
+        };
+        let decision = grants::decide(run, plan, job, delivery, self.now);
+        run.touched.clear();
+        self.timers.follow(run);
+        self.dirty.change(job.run);
+        decision
     }
 
     /// Starts a run.
@@ -350,46 +386,20 @@ impl Machine {
         }
     }
 
-    /// Applies the event that a timer fired.
-    fn fire(&mut self, epoch: Epoch, timer: &Timer, effects: &mut Effects) -> Result<(), RecordIgnored> {
-        if epoch != self.epoch {
-            return Err(RecordIgnored::StaleEpoch);
-        }
-        self.timers.note_fired(timer);
-        let fired = self.change(timer.run, effects, |run, plan, now, effects| {
-            let set = run.timers.get(&timer.kind).copied().ok_or(RecordIgnored::TimerNotSet)?;
-            if set > now {
-                return Err(RecordIgnored::TimerNotDue); // fired by a clock that was ahead, or set again since
-            }
-            run.timers.remove(&timer.kind);
-            match &timer.kind {
-                TimerKind::Retry { step, .. } => retry(run, plan, step, now, 0, effects),
-                TimerKind::Lost { step, sent, .. } => {
-                    retry(run, plan, step, now, sent.saturating_add(1), effects)
-                }
-                TimerKind::Step { step } => stop::group_out_of_time(run, plan, step, now, effects),
-                TimerKind::Run => {
-                    stop::run_out_of_time(run, plan, now, effects);
-                    Ok(())
-                }
-                TimerKind::Grace => {
-                    stop::grace_is_over(run, plan, now);
-                    Ok(())
-                }
-            }
-        });
-        if let Some(run) = self.live.get(&timer.run) {
-            self.timers.follow(run);
-        }
-        fired
-    }
-
     /// Notes that outstanding calls will not be reported. [`Machine::resume`] sends their jobs again.
     fn lose_jobs(&mut self) {
         for run in self.live.values_mut() {
             if settle::lose_jobs(run, self.now) {
                 self.dirty.change(run.id);
             }
+        }
+    }
+
+    /// Notes that live runs may have made any call that is not safe to repeat.
+    fn lose_records(&mut self) {
+        for run in self.live.values_mut() {
+            grants::lose_records(run, self.now);
+            self.dirty.change(run.id);
         }
     }
 
@@ -415,24 +425,4 @@ impl Machine {
             self.live.insert(run.id, run);
         }
     }
-}
-
-/// Sends the job of a step whose timer fired.
-fn retry(
-    run: &mut Run,
-    plan: &Plan,
-    path: &longshore_proto::StepPath,
-    now: Timestamp,
-    sent: u32,
-    effects: &mut Effects,
-) -> Result<(), RecordIgnored> {
-    let index = run.find(path).ok_or(RecordIgnored::UnknownStep)?;
-    let step = run.step_if(index, |step| step.call.is_some()).ok_or(RecordIgnored::AlreadySettled)?;
-    step.status = StepStatus::Running;
-    let stopped = step.stopped;
-    advance::dispatch(run, plan, index, now, sent, effects);
-    if let (true, Some(job)) = (stopped, run.job_id(index)) {
-        effects.push(Effect::Recall(job));
-    }
-    Ok(())
 }

@@ -33,7 +33,7 @@ impl Machine {
     pub fn needs(&self, event: &Event) -> Needs {
         let mut needs = Needs::default();
         match event {
-            Event::LeaderAnnounced { .. } | Event::Resumed { .. } => {}
+            Event::LeaderAnnounced { .. } => {}
             Event::Submitted { workflow, inputs, .. } => match self.plans.get(&workflow.digest) {
                 None => _ = needs.plans.insert(workflow.digest),
                 Some(KnownPlan::Plan(plan)) => {
@@ -50,7 +50,19 @@ impl Machine {
                     self.needs_of(run, fresh_blobs(settlement), &mut needs);
                 }
             }
-            Event::Signalled { run, .. } => {
+            // It starts no step, so nothing is read.
+            Event::Starting { job, .. } => {
+                let run = self.live.get(&job.run);
+                needs.plans.extend(
+                    run.map(|run| run.workflow.digest).filter(|digest| !self.plans.contains_key(digest)),
+                );
+            }
+            Event::Returned { job, .. } => {
+                if let Some(run) = self.live.get(&job.run) {
+                    self.needs_of(run, Vec::new(), &mut needs);
+                }
+            }
+            Event::Resumed { run } | Event::Signalled { run, .. } => {
                 if let Some(run) = self.live.get(run) {
                     self.needs_of(run, Vec::new(), &mut needs);
                 }

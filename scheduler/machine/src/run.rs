@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::{
-    Attempt, AttemptRecord, Fault, FaultClass, JobId, Namespace, Output, Payload, RunId, RunStatus,
-    SecretPlace, StepPath, StepStatus, TimerKind, Timestamp, TraceContext, WorkflowRef,
+    Attempt, AttemptRecord, DeliveryId, Fault, FaultClass, JobId, Namespace, Output, Payload, RunId,
+    RunStatus, SecretPlace, StepPath, StepStatus, TimerKind, Timestamp, TraceContext, WorkflowRef,
 };
 use longshore_workflow::{Plan, StepIndex, StepKind};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct Run {
     /// Reason of the cancel, if the run was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cancel_reason: Option<String>,
+    /// The log lost records of this run, so each of its calls that is not safe to repeat may have been made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) records_lost: bool,
     /// Labels of the workflow, so that a run can be listed without its plan.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) labels: BTreeMap<String, String>,
@@ -104,9 +107,15 @@ pub(super) struct OutstandingCall {
     /// Size of the arguments as JSON text. Zero in states of earlier versions.
     #[serde(default)]
     pub(super) bytes: usize,
-    /// Time of the last dispatch. `None` if the job was lost and not sent again.
+    /// Time of the last dispatch or of the grant. `None` if the job was lost and not sent again.
     #[serde(default)]
     pub(super) sent_at: Option<Timestamp>,
+    /// The calls are not safe to repeat, so a worker makes one only if it is granted.
+    #[serde(default)]
+    pub(super) needs_grant: bool,
+    /// The delivery that makes the calls. No other delivery may make one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) granted: Option<DeliveryId>,
 }
 
 impl Run {
@@ -134,6 +143,7 @@ impl Run {
             touched: BTreeSet::new(),
             set_bytes: 0,
             cancel_reason: None,
+            records_lost: false,
             labels: BTreeMap::new(),
         }
     }
@@ -240,6 +250,21 @@ impl Step {
     /// Returns true if the job of the step was lost with its process and not sent again.
     pub(super) fn is_lost(&self) -> bool {
         self.status == StepStatus::Running && self.call.as_ref().is_some_and(|call| call.sent_at.is_none())
+    }
+
+    /// Returns true if the job of the step with this first attempt is outstanding.
+    pub(super) fn is_outstanding(&self, attempt: Attempt) -> bool {
+        self.status == StepStatus::Running && self.call.as_ref().is_some_and(|call| call.attempt == attempt)
+    }
+
+    /// Returns true if the outstanding call needs a grant and has none: it was not made.
+    pub(super) fn is_ungranted(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.needs_grant && call.granted.is_none())
+    }
+
+    /// Returns the delivery to which the outstanding call is granted.
+    pub(super) fn granted_to(&self) -> Option<&DeliveryId> {
+        self.call.as_ref().and_then(|call| call.granted.as_ref())
     }
 
     /// Ends the step.

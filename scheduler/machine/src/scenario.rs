@@ -4,6 +4,7 @@
 //! otherwise the time does not change. [`check`] runs the script and compares all lines, so a failure shows the whole script
 //! with the difference.
 
+mod grants;
 mod order;
 mod recovery;
 mod retry;
@@ -14,8 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, Digest, Event, Fault, FaultClass, Job, JobId, Namespace, Outcome, Output,
-    Partition, Payload, Record, RunId, Sent, Seq, Settlement, Signal, StepPath, Timer, TimerKind, Timestamp,
+    Attempt, AttemptRecord, DeliveryId, Digest, Event, Fault, FaultClass, Grant, GrantDecision, Job, JobId,
+    Namespace, Outcome, Output, Partition, Payload, Record, RunId, Sent, Seq, Settlement, Signal, StepPath,
+    Timer, TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, compile};
 use serde_json::{Map, Value};
@@ -75,6 +77,14 @@ impl Scenario {
         let (word, rest) = input.split_once(' ').unwrap_or((input, ""));
         match word {
             "submit" => self.record(submitted(self.run, &self.plan, rest)),
+            "start" | "return" => {
+                let (job, delivery) = rest.split_once(" by ").expect("a job and a delivery");
+                let (job, delivery) = (job_id(self.run, job), delivery_id(delivery));
+                self.record(match word {
+                    "start" => Event::Starting { job, delivery },
+                    _ => Event::Returned { job, delivery },
+                })
+            }
             "settle" => {
                 let (rest, unreported_by) = match rest.split_once(" after no report") {
                     Some((rest, of)) => {
@@ -93,7 +103,13 @@ impl Scenario {
                 let signal = Signal::Cancel { reason: reason.to_owned() };
                 self.record(Event::Signalled { run: self.run, namespace: Namespace::default(), signal })
             }
-            "lead" => self.record(leader(rest == "with its jobs lost")),
+            "lead" => {
+                let mut event = leader(rest == "with its jobs lost");
+                if let Event::LeaderAnnounced { records_lost, .. } = &mut event {
+                    *records_lost = rest == "with records lost";
+                }
+                self.record(event)
+            }
             "tick" => {
                 let ahead = rest.strip_prefix("by a clock ahead by ").map(duration);
                 self.tick(self.at.plus(ahead.unwrap_or_default()))
@@ -213,6 +229,10 @@ impl Scenario {
                     lines.push(format!("dispatch {}#{}{arguments}", job.id.step, job.id.attempt));
                     self.jobs.push(*job);
                 }
+                Effect::Grant(Grant { job, delivery, decision }) => {
+                    let verb = if decision == GrantDecision::Granted { "grant" } else { "deny" };
+                    lines.push(format!("{verb} {}#{} to {delivery}", job.step, job.attempt));
+                }
                 Effect::Recall(job) => lines.push(format!("recall {}#{}", job.step, job.attempt)),
                 Effect::Append(Event::Signalled { signal: Signal::Cancel { .. }, .. }) => {
                     lines.push("append cancel".to_owned())
@@ -241,7 +261,12 @@ fn ending(view: &longshore_proto::RunView) -> String {
 }
 
 pub(super) fn leader(jobs_lost: bool) -> Event {
-    Event::LeaderAnnounced { node: "test".parse().expect("a node"), version: "0".to_owned(), jobs_lost }
+    Event::LeaderAnnounced {
+        node: "test".parse().expect("a node"),
+        version: "0".to_owned(),
+        jobs_lost,
+        records_lost: false,
+    }
 }
 
 pub(super) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
@@ -259,7 +284,8 @@ pub(super) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
 fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
     let mut started_at = at;
     let (name, rest) = text.split_once(' ').expect("a job and what became of it");
-    let (step, attempt) = name.rsplit_once('#').expect("step#attempt");
+    let job = job_id(run, name);
+    let number = job.attempt;
     let (word, rest) = rest.split_once(' ').unwrap_or((rest, "null"));
     let fault = |class: &str| {
         let class = FaultClass::ALL.into_iter().find(|known| known.as_str() == class).expect("a fault class");
@@ -286,14 +312,13 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         }
         other => panic!("no such settlement: {other}"),
     };
-    let number = Attempt(attempt.parse().expect("an attempt"));
     let failed = match &settlement {
         Settlement::Done(Outcome::Output(_)) => None,
         Settlement::Done(Outcome::Fault(fault) | Outcome::Indeterminate(fault))
         | Settlement::Again { fault, .. } => Some(fault.clone()),
     };
     Event::Settled {
-        job: JobId { run, step: step.parse().expect("a path"), attempt: number },
+        job,
         settlement,
         attempts: vec![AttemptRecord {
             number,
@@ -311,6 +336,19 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
     }
 }
 
+/// Returns the id of a job, such as `fetch#1`.
+fn job_id(run: RunId, text: &str) -> JobId {
+    let (step, attempt) = text.rsplit_once('#').expect("step#attempt");
+    let attempt = Attempt(attempt.parse().expect("an attempt"));
+    JobId { run, step: step.parse().expect("a path"), attempt }
+}
+
+/// Returns the id of a delivery, such as `w1-3`: the third to the worker `w1`.
+fn delivery_id(text: &str) -> DeliveryId {
+    let (worker, number) = text.rsplit_once('-').expect("worker-number");
+    DeliveryId { worker: worker.parse().expect("a node"), number: number.parse().expect("a number") }
+}
+
 /// Returns the address of a large value with a name.
 fn large(name: &str) -> Digest {
     Digest::of(name.as_bytes())
@@ -320,6 +358,7 @@ fn timer_text(timer: &Timer) -> String {
     match &timer.kind {
         TimerKind::Retry { step, attempt } => format!("retry {step}#{attempt}"),
         TimerKind::Lost { step, attempt, .. } => format!("lost {step}#{attempt}"),
+        TimerKind::Doubt { step, attempt } => format!("doubt of {step}#{attempt}"),
         TimerKind::Step { step } => format!("deadline of {step}"),
         TimerKind::Run => "deadline of the run".to_owned(),
         TimerKind::Grace => "grace".to_owned(),

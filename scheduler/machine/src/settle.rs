@@ -10,7 +10,7 @@ use longshore_proto::{
 use longshore_workflow::{Plan, StepIndex};
 
 use super::run::Step;
-use super::{RecordIgnored, Run, advance};
+use super::{RecordIgnored, Run, advance, grants};
 
 /// Attempts of one step that are kept in its record: all of them under any sane policy; a policy of a million
 /// attempts keeps the newest.
@@ -108,15 +108,24 @@ fn again(run: &mut Run, index: StepIndex, at: Timestamp, fault: &Fault, now: Tim
     if let Some(call) = &mut step.call {
         // Numbers only grow, or an old report could pass for a new one.
         call.attempt = made.unwrap_or(call.attempt).max(call.attempt).next();
+        call.granted = None;
         let kind = TimerKind::Retry { step: step.path.clone(), attempt: call.attempt };
         run.timers.insert(kind, at);
     }
 }
 
-/// Records that every outstanding job is sent again.
-pub(super) fn send_again(run: &mut Run, now: Timestamp) {
-    let running = run.steps.iter_mut().filter(|step| step.status == StepStatus::Running);
-    running.filter_map(|step| step.call.as_mut()).for_each(|call| call.sent_at = Some(now));
+/// Records that every outstanding job is sent again. A granted call is not: its process may have made it.
+pub(super) fn send_again(run: &mut Run, plan: &Plan, now: Timestamp) {
+    for index in (0..run.steps.len()).map(StepIndex) {
+        if grants::end_unreported(run, plan, index, now) {
+            continue;
+        }
+        if let Some(step) = run.step_if(index, |step| step.status == StepStatus::Running)
+            && let Some(call) = step.call.as_mut()
+        {
+            call.sent_at = Some(now);
+        }
+    }
 }
 
 /// Notes for every outstanding job that no report will arrive. Returns true if there is one.
@@ -124,9 +133,14 @@ pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
     run.steps.iter_mut().map(|step| lose(step, now)).fold(false, |any, lost| any | lost)
 }
 
-/// Records an unreported attempt for an outstanding job. The job is sent again under the same number: it is unknown whether a
-/// call was made, so none is counted.
+/// Records an unreported attempt for an outstanding job, unless no call can have been made. The job is sent again under the
+/// same number: it is unknown whether a call was made, so none is counted.
 fn lose(step: &mut Step, now: Timestamp) -> bool {
+    if step.is_ungranted()
+        && let Some(call) = &mut step.call
+    {
+        return call.sent_at.take().is_some();
+    }
     let Some(lost) = unreported_attempt(step, LOST.to_owned(), None, now) else { return false };
     keep_attempts(&mut step.attempts, None, &[lost]);
     true
@@ -188,10 +202,19 @@ fn keep_attempts(kept: &mut Vec<AttemptRecord>, unreported: Option<AttemptRecord
     kept.drain(..surplus);
 }
 
+/// Adds the attempt of a granted call that its worker did not report.
+pub(super) fn note_granted_attempt(step: &mut Step, worker: NodeId, now: Timestamp) {
+    let why = format!("worker {worker} did not report it; whether it made the call is not known");
+    let unreported = unreported_attempt(step, why, Some(worker), now);
+    keep_attempts(&mut step.attempts, unreported, &[]);
+}
+
 /// Removes the timers of a job that was reported.
-fn forget_timers(run: &mut Run, path: &StepPath) {
+pub(super) fn forget_timers(run: &mut Run, path: &StepPath) {
     run.timers.retain(|kind, _| match kind {
-        TimerKind::Lost { step, .. } | TimerKind::Retry { step, .. } => step != path,
+        TimerKind::Lost { step, .. } | TimerKind::Retry { step, .. } | TimerKind::Doubt { step, .. } => {
+            step != path
+        }
         TimerKind::Step { .. } | TimerKind::Run | TimerKind::Grace => true,
     });
 }

@@ -5,13 +5,11 @@
 
 use std::time::Duration;
 
-use longshore_proto::{
-    Fault, FaultClass, RepeatSafety, RunStatus, StepPath, StepStatus, TimerKind, Timestamp, truncate,
-};
+use longshore_proto::{Fault, FaultClass, RunStatus, StepPath, StepStatus, TimerKind, Timestamp, truncate};
 use longshore_workflow::{Plan, StepIndex, StepKind};
 
 use super::run::{RunError, Step};
-use super::{Effect, Effects, RecordIgnored, Run, advance};
+use super::{Effect, Effects, RecordIgnored, Run, advance, settle};
 
 /// Longest wait for the report of a recalled call: longer than a worker takes to cancel a call and to report it, and short
 /// for a person who waits.
@@ -101,14 +99,12 @@ fn end_unreported(
             continue;
         };
         any = true;
-        let in_doubt = matches!(
-            plan.step(index).map(|step| &step.kind),
-            Some(StepKind::Call(call)) if call.safety == RepeatSafety::Unknown
-        );
-        step.error = Some(Fault::new(FaultClass::Cancelled, format!("{why}; the call may have happened")));
-        step.end(if in_doubt { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);
+        let is_granted = step.granted_to().is_some();
+        let made = if step.is_ungranted() { "no call was made" } else { "the call may have happened" };
+        step.error = Some(Fault::new(FaultClass::Cancelled, format!("{why}; {made}")));
+        step.end(if is_granted { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);
         let path = step.path.clone();
-        run.timers.retain(|kind, _| !matches!(kind, TimerKind::Lost { step, .. } if *step == path));
+        settle::forget_timers(run, &path);
         advance::note_failure(run, plan, index);
     }
     any
@@ -137,8 +133,17 @@ fn recall(
                 run.timers.retain(|kind, _| !matches!(kind, TimerKind::Retry { step, .. } if *step == path));
             }
             (_, Some(job)) => {
-                out |= !step.is_lost();
                 effects.push(Effect::Recall(job));
+                if step.is_ungranted() {
+                    // No delivery can be granted any more, so no call is made and no report is awaited.
+                    let fault = Fault::new(FaultClass::Cancelled, "cancelled before the call");
+                    step.error = Some(fault);
+                    step.end(StepStatus::Cancelled, now);
+                    let path = step.path.clone();
+                    settle::forget_timers(run, &path);
+                } else {
+                    out |= !step.is_lost();
+                }
             }
             (_, None) => {}
         }

@@ -4,7 +4,7 @@
 //! driver has to read the results that free space in it.
 
 use longshore_ports::{Backend, outage};
-use longshore_proto::{Event, INLINE_LIMIT_BYTES, Job, JobId, Partition, Payload};
+use longshore_proto::{Event, Grant, INLINE_LIMIT_BYTES, Job, JobId, Partition, Payload};
 use tracing::{info, warn};
 
 use crate::log_follower::DriverError;
@@ -15,6 +15,7 @@ use crate::retry::retry;
 const PUBLISH_JOBS: usize = 1_000;
 
 /// Keys of the outage log.
+const SEND_GRANTS: &str = "send grants of calls";
 const QUEUE_JOBS: &str = "queue jobs";
 const STORE_ARGUMENTS: &str = "store large arguments of jobs";
 
@@ -28,6 +29,21 @@ pub(super) async fn append(
         retry("append to the log", || backend.log.append(partition, &events)).await?;
     }
     Ok(())
+}
+
+/// Sends decisions to workers. A failure is not repeated, because a worker without an answer asks again.
+pub(super) async fn send_grants(backend: &Backend, grants: &[Grant]) {
+    if grants.is_empty() {
+        return;
+    }
+    match backend.jobs.grant(grants).await {
+        Ok(()) => log_recovery(SEND_GRANTS),
+        Err(error) => {
+            if outage::record_failure(SEND_GRANTS) {
+                warn!(%error, grants = grants.len(), "cannot {SEND_GRANTS}; the workers ask again");
+            }
+        }
+    }
 }
 
 /// A job with the size of its arguments as JSON text.

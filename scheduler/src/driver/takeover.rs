@@ -39,7 +39,8 @@ impl Driver {
         recovered.machine.set_retention(retention);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let jobs_lost = !backend.jobs.outlives_process();
-        let announcement = Event::LeaderAnnounced { node, version, jobs_lost };
+        let records_lost = recovered.records_lost;
+        let announcement = Event::LeaderAnnounced { node, version, jobs_lost, records_lost };
         let appended = backend.log.append(partition, &[announcement]).await?;
         let epoch = Epoch(appended.first().copied().unwrap_or_default());
         let from = recovered.position.seq;
@@ -137,7 +138,7 @@ impl Driver {
         self.perform(effects).await
     }
 
-    /// Returns an event for each run whose jobs are sent again, if jobs do not outlive their process. It is appended before
+    /// Returns an event for each run whose jobs are sent again or were granted, if jobs do not outlive their process. It is appended before
     /// the jobs are sent, so that no call is missing in the log.
     fn resumed_events(&self, effects: &[Effect]) -> Vec<Event> {
         if self.backend.jobs.outlives_process() {
@@ -145,6 +146,8 @@ impl Driver {
         }
         let sent = effects.iter().filter_map(|effect| match effect {
             Effect::Dispatch { job, .. } => Some(job.id.run),
+            // The call was cut off with its process; the event ends it.
+            Effect::Grant(grant) => Some(grant.job.run),
             _ => None,
         });
         let runs: BTreeSet<RunId> = sent.filter(|run| !self.excluded_runs.contains(run)).collect();

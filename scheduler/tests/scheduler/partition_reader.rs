@@ -62,7 +62,8 @@ async fn a_log_of_a_newer_version_is_refused() {
     let dir = TempDir::new().expect("a folder");
     let writer = Embedded::open(dir.path(), Access::ReadWrite).await.expect("opens");
     let node = "node".parse().expect("a node");
-    let announced = Event::LeaderAnnounced { node, version: "1".to_owned(), jobs_lost: false };
+    let announced =
+        Event::LeaderAnnounced { node, version: "1".to_owned(), jobs_lost: false, records_lost: false };
     writer.backend().log.append(P0, &[announced]).await.expect("appends");
     writer.close().await;
     let database = rusqlite::Connection::open(dir.path().join("longshore.db")).expect("opens");

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_machine::Retention;
-use longshore_ports::{Backend, Delivery, Error, JobQueue};
-use longshore_proto::{Job, JobId, Partition, RunId, ServerName};
+use longshore_ports::{Backend, Delivery, Error, GrantWaiter, JobQueue};
+use longshore_proto::{DeliveryId, Grant, Job, JobId, Partition, RunId, ServerName};
 use longshore_scheduler::{Driver, Intake, SubmitRequest};
 use serde_json::Map;
 use tempfile::TempDir;
@@ -63,6 +63,12 @@ impl JobQueue for RecallQueue {
             }
             RecallAnswer::OneFailure => self.queue.recall(jobs).await,
         }
+    }
+    async fn grant(&self, grants: &[Grant]) -> Result<(), Error> {
+        self.queue.grant(grants).await
+    }
+    async fn grant_waiter(&self, delivery: &DeliveryId) -> Result<GrantWaiter, Error> {
+        self.queue.grant_waiter(delivery).await
     }
     fn outlives_process(&self) -> bool {
         self.queue.outlives_process()

@@ -29,7 +29,6 @@ contracts![
     lapse_outlives_a_release,
     claims_of_different_steps_are_separate,
     claim_outlives_its_process,
-    store_returns_the_time_since_which_it_has_all_claims,
     claim_of_an_ended_process_lapses,
 ];
 
@@ -220,18 +219,4 @@ async fn claim_of_an_ended_process_lapses(fixture: &mut dyn Fixture) {
     StepClaims::new(fixture).claim("a", MOMENT).await;
     fixture.restart().await;
     assert_eq!(StepClaims::new(fixture).claim_at_last("b").await, lapsed("a"));
-}
-
-async fn store_returns_the_time_since_which_it_has_all_claims(fixture: &mut dyn Fixture) {
-    let calls = StepClaims::new(fixture);
-    let born = calls.claims.complete_since().await.expect("answers");
-    assert!(born <= clock::now(), "{born}");
-    calls.claim("a", HOUR).await;
-    assert_eq!(calls.claims.complete_since().await.expect("answers"), born, "a claim changes nothing");
-    fixture.restart().await;
-    assert_eq!(
-        fixture.backend().claims.complete_since().await.expect("answers"),
-        born,
-        "nor does a new process"
-    );
 }

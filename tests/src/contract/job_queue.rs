@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_ports::{Delivery, JobQueue, clock};
-use longshore_proto::Job;
+use longshore_ports::{Delivery, JobQueue};
+use longshore_proto::{DeliveryId, Grant, GrantDecision, Job};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -32,7 +32,6 @@ contracts![
     cancelled_pull_loses_no_job,
     queues_of_servers_are_independent,
     dropped_delivery_is_delivered_again_and_counted,
-    redelivered_job_keeps_its_queue_time,
     returned_job_is_delivered_again_at_once,
     job_returned_with_a_delay_is_delivered_after_the_delay,
     returned_job_is_not_queued_twice,
@@ -40,6 +39,8 @@ contracts![
     recall_reaches_the_worker_of_the_job,
     recalled_job_is_still_delivered,
     recall_affects_one_job,
+    decision_reaches_the_delivery_that_waits,
+    decision_reaches_no_other_delivery,
 ];
 
 /// A queue, with the calls of publishers and workers.
@@ -284,20 +285,6 @@ async fn dropped_delivery_is_delivered_again_and_counted(fixture: &mut dyn Fixtu
     }
 }
 
-async fn redelivered_job_keeps_its_queue_time(fixture: &mut dyn Fixture) {
-    let queue = QueueClient::of(fixture);
-    let before = clock::now();
-    queue.publish(vec![job(1)]).await;
-    let after = clock::now();
-    let first = queue.pull().await;
-    assert_eq!(first.queued_at.is_some(), queue.0.outlives_process());
-    assert!(first.queued_at.is_none_or(|at| before <= at && at <= after), "{:?}", first.queued_at);
-    let queued_at = first.queued_at;
-    first.receipt.give_back(None).await.expect("gives back");
-    let second = queue.pull().await;
-    assert_eq!((second.delivered, second.queued_at), (2, queued_at));
-}
-
 async fn returned_job_is_delivered_again_at_once(fixture: &mut dyn Fixture) {
     let queue = QueueClient::of(fixture);
     queue.publish(vec![job(1)]).await;
@@ -364,4 +351,39 @@ async fn recall_affects_one_job(fixture: &mut dyn Fixture) {
     let (first, second) = (queue.pull().await, queue.pull().await);
     first.recalled.cancelled().await;
     assert!(!second.recalled.is_cancelled());
+}
+
+fn delivery(worker: &str, number: u64) -> DeliveryId {
+    DeliveryId { worker: worker.parse().expect("a node id"), number }
+}
+
+fn grant(delivery: DeliveryId, decision: GrantDecision) -> Grant {
+    Grant { job: job(1).id, delivery, decision }
+}
+
+async fn decision_reaches_the_delivery_that_waits(fixture: &mut dyn Fixture) {
+    let jobs = fixture.backend().jobs;
+    let mut first = jobs.grant_waiter(&delivery("w1", 1)).await.expect("waits");
+    let mut second = jobs.grant_waiter(&delivery("w1", 2)).await.expect("waits");
+    let mut third = jobs.grant_waiter(&delivery("w2", 1)).await.expect("waits");
+    let decisions = [
+        grant(delivery("w1", 1), GrantDecision::Granted),
+        grant(delivery("w2", 1), GrantDecision::Granted),
+        grant(delivery("w1", 2), GrantDecision::Denied),
+    ];
+    jobs.grant(&decisions).await.expect("sends");
+    assert_eq!(timeout(PATIENCE, first.decision()).await.expect("arrives"), GrantDecision::Granted);
+    assert_eq!(timeout(PATIENCE, second.decision()).await.expect("arrives"), GrantDecision::Denied);
+    assert_eq!(timeout(PATIENCE, third.decision()).await.expect("arrives"), GrantDecision::Granted);
+}
+
+async fn decision_reaches_no_other_delivery(fixture: &mut dyn Fixture) {
+    let jobs = fixture.backend().jobs;
+    let mut waiting = jobs.grant_waiter(&delivery("w1", 1)).await.expect("waits");
+    // The one that waits gets the last of them first.
+    let others = [delivery("w1", 2), delivery("w2", 1), delivery("w1", 11)];
+    let mut decisions: Vec<Grant> = others.map(|other| grant(other, GrantDecision::Granted)).into();
+    decisions.push(grant(delivery("w1", 1), GrantDecision::Denied));
+    jobs.grant(&decisions).await.expect("sends");
+    assert_eq!(timeout(PATIENCE, waiting.decision()).await.expect("arrives"), GrantDecision::Denied);
 }

@@ -49,6 +49,7 @@ async fn every_figure_is_reported_and_nothing_is_left() {
         "/tools/0/one_at_a_time/step/p50_ms",
         "/tools/0/one_step/steps_per_second",
         "/tools/0/one_step/of_floor",
+        "/tools/0/once/of_floor",
         "/tools/0/chains/of_floor",
         "/tools/0/one_at_a_time/published/p99_ms",
         "/tools/0/one_at_a_time/published/of_floor",

@@ -1,14 +1,20 @@
-//! A call that may not be repeated, when Redis loses its claim and its worker is killed: its outcome is unknown, so no worker
-//! makes it again.
+//! Calls that may not be repeated, when Redis or NATS lose what they knew: no such call is made twice.
 
-use longshore_tests::cluster::{Cluster, once};
+#![expect(clippy::unwrap_used, reason = "a file that is missing has failed the test")]
+
+use std::path::Path;
+use std::process::Command;
+
+use longshore_tests::cluster::{Cluster, Role, once};
+use longshore_tests::redis_server::RedisServer;
 use longshore_tests::wait::until;
+use serde_json::Value;
 
 /// The workers, after the one scheduler.
 const WORKERS: [usize; 2] = [1, 2];
 
 #[tokio::test]
-async fn call_is_not_repeated_after_its_claim_and_its_worker_are_lost() {
+async fn call_is_not_repeated_after_redis_is_emptied_and_its_worker_is_killed() {
     // The call takes long enough for the kill.
     let mut cluster = Cluster::start(1, WORKERS.len(), 5_000).await;
     cluster.scratch.write("once.json", once("once"));
@@ -25,4 +31,82 @@ async fn call_is_not_repeated_after_its_claim_and_its_worker_are_lost() {
     let ended = cluster.ended(&run).await;
     assert_eq!(journal.calls().len(), 1, "{ended}\n{}", cluster.said());
     assert_eq!(ended["steps"][0]["status"], "indeterminate", "{ended}");
+    let attempt = &ended["steps"][0]["attempts"][0];
+    assert!(attempt["worker"].is_string(), "the worker of the call is named: {ended}");
+}
+
+#[tokio::test]
+async fn worker_on_another_redis_does_not_repeat_a_call() {
+    let mut cluster = Cluster::start(1, 1, 5_000).await;
+    let other = RedisServer::start().await;
+    cluster.scratch.write("once.json", once("once"));
+    let run = cluster.submit(&["once.json"]).await;
+    let journal = cluster.scratch.journal();
+    until("the call is being made", || journal.lines() > 0).await;
+    let worker =
+        cluster.scratch.longshore(["worker"]).env("MEMBER", "2").env("REDIS_URL", &other.url()).start();
+    cluster.kill_member(WORKERS[0]).await;
+    let ended = cluster.ended(&run).await;
+    assert_eq!(journal.calls().len(), 1, "{ended}\n{}\n{}", cluster.said(), worker.stderr());
+    assert_eq!(ended["steps"][0]["status"], "indeterminate", "{ended}");
+}
+
+#[tokio::test]
+async fn calls_that_may_not_be_repeated_are_made_while_redis_is_unavailable() {
+    let mut cluster = Cluster::start(1, 1, 0).await;
+    cluster.scratch.write("once.json", once("once"));
+    cluster.redis.stop().await;
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        runs.push(cluster.submit(&["once.json"]).await);
+    }
+    let journal = cluster.scratch.journal();
+    until("all calls were made", || journal.calls().len() == runs.len()).await;
+    cluster.redis.start_again().await;
+    for run in runs {
+        assert_eq!(cluster.ended(&run).await["status"], "succeeded");
+    }
+}
+
+#[tokio::test]
+async fn call_is_not_repeated_after_an_older_copy_of_nats_is_put_back() {
+    let mut cluster = Cluster::start(1, 0, 0).await;
+    cluster.scratch.write("once.json", once("once"));
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        runs.push(cluster.submit(&["once.json"]).await);
+    }
+    let copy = tempfile::tempdir().unwrap();
+    cluster.nats.stop().await;
+    copy_folder(cluster.nats.folder(), &copy.path().join("nats"));
+    cluster.nats.start_again().await;
+    let worker = cluster.add(Role::Worker);
+    for run in &runs {
+        assert_eq!(cluster.ended(run).await["status"], "succeeded");
+    }
+    for member in [0, worker] {
+        cluster.end_member(member).await;
+    }
+    cluster.nats.stop().await;
+    cluster.nats.lose_store();
+    copy_folder(&copy.path().join("nats"), cluster.nats.folder());
+    cluster.nats.start_again().await;
+    for member in [0, worker] {
+        cluster.start_member(member);
+    }
+    let mut last = Value::Null;
+    for run in &runs {
+        let in_doubt = |run: &Value| run["steps"][0]["status"] == "indeterminate";
+        last = cluster.shows(run, "the call is in doubt", in_doubt).await;
+    }
+    let message = last["steps"][0]["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("older copy of NATS"), "{last}");
+    assert_eq!(cluster.scratch.journal().calls().len(), runs.len(), "{}", cluster.said());
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let source = from.join(".");
+    std::fs::create_dir_all(to).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(source).arg(to).status().unwrap();
+    assert!(copied.success());
 }

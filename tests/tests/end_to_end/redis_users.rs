@@ -160,8 +160,6 @@ async fn replica_with_the_shipped_users_follows_and_stays_promoted() {
     let about: String = ask(&replica, &["INFO", "replication"]);
     assert!(about.contains("role:master"), "{about}");
     assert_eq!(keys(&replica), before);
-    assert_eq!(carry_out(&replica, "redis-cli -h replica --user admin flushall"), "OK");
-    assert!(keys(&replica).is_empty());
 }
 
 #[tokio::test]
@@ -197,7 +195,7 @@ async fn client_that_does_not_log_in_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = redis_users::start(folder.path(), &users(&[])).await;
     for url in [server.url(), server.url().replace("redis://", "redis://default:@")] {
-        let refused = RedisServer::ask_at::<String>(&url, &["GET", "ls:claims:born"]).expect_err("a refusal");
+        let refused = RedisServer::ask_at::<String>(&url, &["GET", "ls:claim:any"]).expect_err("a refusal");
         assert!(
             refused.to_string().contains("NOAUTH") || refused.to_string().contains("AuthenticationFailed"),
             "{refused}"

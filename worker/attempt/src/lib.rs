@@ -1,14 +1,15 @@
 //! State machine of one job in a worker, from its delivery until the worker has no further use for it.
 //!
 //! ```text
-//! claim ─► call ─► settle ─► acknowledge
-//!   │      ▲  └► wait in place ─┐
-//!   │      └────────────────────┘
-//!   └► settle without a call, or return to the queue
+//! claim ─► ask for a grant ─► call ─► settle ─► acknowledge
+//!   │           │             ▲  └► wait in place ─┐
+//!   │           │             └────────────────────┘
+//!   └───────────┴► settle or acknowledge without a call, or return to the queue
 //! ```
 //!
-//! The claim comes first, even before the checks for poison and recall: only the claim shows whether an earlier delivery
-//! made the call, and the delivery count does not distinguish a job that was returned from one that killed its worker.
+//! Only a step with a key of its own makes a claim, and only a call that is not safe to repeat needs a grant; most jobs need
+//! neither. A grant shows that no other delivery made or will make the call, so it comes before the checks for poison and
+//! recall.
 //! The machine never waits, reads a clock or sends. The worker's driver performs one [`Effect`] at a time and reports its
 //! result as the next [`Input`]. [`RetryPolicy`](longshore_proto::RetryPolicy) decides when a call is tried again.
 
@@ -18,7 +19,7 @@ mod machine;
 
 use std::time::Duration;
 
-use longshore_proto::{Attempt, ClaimKey, ClaimResult, Event, Timestamp};
+use longshore_proto::{Attempt, ClaimKey, ClaimResult, Event, GrantDecision, Timestamp};
 
 pub use call::{Answer, CallFault, FinishedCall};
 pub use holder::{claim_holder, worker_of};
@@ -31,8 +32,6 @@ pub enum Input {
     Delivered {
         /// Delivery count, starting at 1.
         delivery_count: u32,
-        /// Time at which the job was queued, if the queue reports it.
-        queued_at: Option<Timestamp>,
         /// The outcome of the job is no longer wanted.
         is_recalled: bool,
     },
@@ -43,8 +42,10 @@ pub enum Input {
         /// Time of day.
         now: Timestamp,
     },
-    /// [`Effect::ReadClaimStoreStart`] was answered: the time since which the store has kept every claim.
-    ClaimStoreStart(Timestamp),
+    /// [`Effect::RequestGrant`] was answered.
+    Decided(GrantDecision),
+    /// [`Effect::ReturnGrant`] was performed.
+    GrantReturned,
     /// [`Effect::Call`] ended.
     CallEnded(FinishedCall),
     /// [`Effect::Wait`] is over.
@@ -71,8 +72,10 @@ pub enum Interrupt {
 pub enum Effect {
     /// Ask for the claim.
     Claim(ClaimKey),
-    /// Ask the claim store since when it has kept every claim.
-    ReadClaimStoreStart,
+    /// Append that this delivery is about to make the calls, and wait for the decision of the leader.
+    RequestGrant,
+    /// Append that this delivery, which may have been granted, made no call.
+    ReturnGrant,
     /// Call the tool.
     Call(Attempt),
     /// Wait, and keep the slot.
@@ -94,7 +97,7 @@ pub enum Effect {
 /// The end of a delivery.
 #[derive(Debug, PartialEq)]
 pub enum DeliveryEnd {
-    /// The result is in the log: complete the claim and acknowledge the job, in any order.
+    /// The result is in the log, or none is wanted: complete the claim and acknowledge the job, in any order.
     Acknowledge {
         /// The claim to complete, if one is held.
         complete: Option<ClaimKey>,

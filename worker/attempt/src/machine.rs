@@ -6,7 +6,7 @@ use std::mem;
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, ClaimResult, Event, Fault, FaultClass,
+    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, ClaimResult, Event, Fault, FaultClass, GrantDecision,
     IN_PLACE_RETRY_LIMIT, Job, NodeId, OnToolError, Outcome, Output, Payload, RepeatSafety, RetryDecision,
     Sent, Settlement, SpilledPayload, Timestamp,
 };
@@ -31,11 +31,6 @@ const SHORTEST_BUSY_DELAY: Duration = Duration::from_secs(1);
 /// The longest of these delays: the claim may be released long before its lease ends.
 const LONGEST_BUSY_DELAY: Duration = Duration::from_secs(30);
 
-/// Largest difference between the clocks of the queue and of the claim store. Machines that keep time by NTP differ by some
-/// milliseconds. A claim that is wrongly taken for lost makes the outcome of a redelivered step indeterminate, in the first
-/// second of a store only; a lost claim that is missed repeats a call.
-const LARGEST_CLOCK_DIFFERENCE: Duration = Duration::from_secs(1);
-
 /// Delay until the next delivery of a job that could not be processed because a backend failed.
 const BACKEND_FAILED_DELAY: Duration = Duration::from_secs(5);
 
@@ -44,9 +39,12 @@ pub struct Machine<'a> {
     job: &'a Job,
     worker: &'a NodeId,
     delivery_count: u32,
-    queued_at: Option<Timestamp>,
     /// The claim, while it is held.
     claim: Option<ClaimKey>,
+    /// This delivery asked for a grant, and may have it.
+    may_be_granted: bool,
+    /// Delay of the next delivery, while the grant is being returned.
+    return_delay: Option<Duration>,
     /// A call may have happened: one of this worker, or one of a holder whose claim lapsed.
     maybe_called: bool,
     /// An earlier delivery may have made a call without reporting it.
@@ -61,6 +59,8 @@ pub struct Machine<'a> {
 
 /// The part of the state that an interrupt can change.
 enum JobPhase {
+    /// The decision about the grant is awaited.
+    Asking,
     Calling,
     Waiting {
         due: Timestamp,
@@ -77,8 +77,9 @@ impl<'a> Machine<'a> {
             job,
             worker,
             delivery_count: 0,
-            queued_at: None,
             claim: None,
+            may_be_granted: false,
+            return_delay: None,
             maybe_called: false,
             has_unreported_attempt: false,
             unreported_worker: None,
@@ -92,12 +93,16 @@ impl<'a> Machine<'a> {
     pub fn handle(&mut self, input: Input) -> Effect {
         self.phase = JobPhase::Uninterruptible;
         match input {
-            Input::Delivered { delivery_count, queued_at, is_recalled } => {
-                (self.delivery_count, self.queued_at) = (delivery_count, queued_at);
+            Input::Delivered { delivery_count, is_recalled } => {
+                self.delivery_count = delivery_count;
                 self.delivered(is_recalled)
             }
             Input::ClaimResult { claimed, now } => self.claimed(claimed, now),
-            Input::ClaimStoreStart(start) => self.claim_store_started(start),
+            Input::Decided(GrantDecision::Granted) => self.begin(),
+            Input::Decided(GrantDecision::Denied) => {
+                Effect::Finish(DeliveryEnd::Acknowledge { complete: self.claim.take() })
+            }
+            Input::GrantReturned => self.finish_return(),
             Input::CallEnded(call) => self.call_ended(call),
             Input::RetryDue => self.call(),
             Input::Settled => Effect::Finish(DeliveryEnd::Acknowledge { complete: self.claim.take() }),
@@ -114,6 +119,14 @@ impl<'a> Machine<'a> {
         match mem::replace(&mut self.phase, JobPhase::Uninterruptible) {
             JobPhase::Uninterruptible => InterruptEffect::Continue,
             JobPhase::Calling => InterruptEffect::CancelCall,
+            JobPhase::Asking => match interrupt {
+                // The decision shows if the call was made.
+                Interrupt::Recalled | Interrupt::ClaimLost => {
+                    self.phase = JobPhase::Asking;
+                    InterruptEffect::Continue
+                }
+                Interrupt::Stopping => InterruptEffect::ReplaceWith(self.return_to_queue(None)),
+            },
             JobPhase::Waiting { due, fault } => InterruptEffect::ReplaceWith(match interrupt {
                 Interrupt::Recalled => self.done(Outcome::Fault(cancelled_after(&fault))),
                 Interrupt::Stopping | Interrupt::ClaimLost => {
@@ -127,57 +140,49 @@ impl<'a> Machine<'a> {
         self.interrupt = is_recalled.then_some(Interrupt::Recalled);
         match self.job.claim() {
             Some(key) => Effect::Claim(key),
-            None => self.begin(),
+            None => self.before_calls(),
         }
     }
 
     fn claimed(&mut self, claimed: ClaimResult, now: Timestamp) -> Effect {
         match claimed {
-            ClaimResult::Done => return self.done(Outcome::Indeterminate(report_too_late())),
             ClaimResult::Busy { until } => {
                 let delay = until.since(now).clamp(SHORTEST_BUSY_DELAY, LONGEST_BUSY_DELAY);
                 return self.return_to_queue(Some(delay));
             }
             ClaimResult::Won => {}
+            // The step has an outcome, or its report was one of an old attempt and did not count. The call is safe to repeat.
+            ClaimResult::Done => self.maybe_called = true,
             ClaimResult::Lapsed { holder } => {
                 self.maybe_called = true;
                 self.unreported_worker = holder.as_ref().map(worker_of);
             }
         }
         self.claim = self.job.claim();
-        if !self.maybe_called && self.delivery_count > 1 && self.queued_at.is_some() {
-            return Effect::ReadClaimStoreStart;
-        }
-        self.begin()
+        self.before_calls()
     }
 
-    /// Decides if the claim store may have lost the claim of an earlier delivery, and with it the record of a call. It may
-    /// have if it is younger than the job.
-    fn claim_store_started(&mut self, start: Timestamp) -> Effect {
-        let earliest_safe = start.plus(LARGEST_CLOCK_DIFFERENCE);
-        self.maybe_called = self.queued_at.is_some_and(|queued_at| queued_at < earliest_safe);
-        self.begin()
+    /// Asks for a grant if the calls need one.
+    fn before_calls(&mut self) -> Effect {
+        if !self.job.needs_grant() {
+            return self.begin();
+        }
+        self.phase = JobPhase::Asking;
+        self.may_be_granted = true;
+        Effect::RequestGrant
     }
 
     /// Runs the last checks before the first call.
     fn begin(&mut self) -> Effect {
-        // Without a claim, only the delivery count shows that another worker had the job.
-        let was_delivered_before = self.job.claim().is_none() && self.delivery_count > 1;
+        // A grant shows that no earlier delivery made a call. Without a claim, only the delivery count shows that another worker
+        // had the job.
+        let is_granted = self.may_be_granted;
+        let was_delivered_before = self.job.claim().is_none() && !is_granted && self.delivery_count > 1;
         self.has_unreported_attempt = self.maybe_called || was_delivered_before;
-        let is_unsafe_to_repeat = self.job.safety == RepeatSafety::Unknown;
-        if self.maybe_called && is_unsafe_to_repeat {
-            let fault = call_not_reported(self.unreported_worker.as_ref());
-            return self.done(Outcome::Indeterminate(fault));
-        }
         if self.delivery_count > DELIVERIES_LIMIT {
             let message =
                 format!("poison: delivered {} times, and no worker reported a result", self.delivery_count);
-            let fault = internal(message);
-            return self.done(if is_unsafe_to_repeat {
-                Outcome::Indeterminate(fault)
-            } else {
-                Outcome::Fault(fault)
-            });
+            return self.done(Outcome::Fault(internal(message)));
         }
         match self.interrupt {
             None => self.call(),
@@ -291,8 +296,19 @@ impl<'a> Machine<'a> {
         })
     }
 
+    /// Returns the job to the queue, and before it the grant that this delivery may have.
     fn return_to_queue(&mut self, delay: Option<Duration>) -> Effect {
-        Effect::Finish(DeliveryEnd::ReturnToQueue { release: self.take_releasable_claim(), delay })
+        self.return_delay = delay;
+        if self.may_be_granted && !self.maybe_called {
+            self.may_be_granted = false;
+            return Effect::ReturnGrant;
+        }
+        self.finish_return()
+    }
+
+    fn finish_return(&mut self) -> Effect {
+        let (release, delay) = (self.take_releasable_claim(), self.return_delay);
+        Effect::Finish(DeliveryEnd::ReturnToQueue { release, delay })
     }
 
     /// Takes the claim if the next holder may make the call: because no call happened, or because repeating it is safe.
@@ -306,28 +322,6 @@ fn payload_of(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
     let SpilledPayload { payload, blob } = Payload::spill(value);
     blobs.extend(blob);
     payload
-}
-
-/// Returns the fault of a call that a worker claimed and did not report.
-fn call_not_reported(worker: Option<&NodeId>) -> Fault {
-    let worker = match worker {
-        Some(worker) => format!("worker {worker} claimed this call and"),
-        None => "the worker that claimed this call".to_owned(),
-    };
-    let message = format!(
-        "{worker} did not report it; the call may have happened, and is not repeated because the step does not say that \
-         it is safe (`retry`)"
-    );
-    Fault::new(FaultClass::Unavailable, message)
-}
-
-/// Returns the fault of a call whose outcome was reported before. If the scheduler accepted that report, it ignores this
-/// one. If it dropped that report as one of an old attempt, the step has no outcome yet: without this report it would wait
-/// until the claim is forgotten, and then be called again.
-fn report_too_late() -> Fault {
-    let message = "an earlier attempt made this call, and its report came too late to count; the call may have \
-                   happened, and is not repeated";
-    Fault::new(FaultClass::Unavailable, message)
 }
 
 fn internal(message: impl Into<String>) -> Fault {

@@ -2,13 +2,15 @@
 
 mod calls;
 mod claims;
+mod grants;
 mod interrupts;
 
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, ClaimKey, ClaimResult, Event, Fault, FaultClass, Job, JobId, NodeId, OnToolError,
-    Outcome, Output, Partition, Payload, RepeatSafety, RetryPolicy, RunId, Sent, Settlement, Timestamp,
+    Attempt, AttemptRecord, ClaimKey, ClaimResult, Event, Fault, FaultClass, GrantDecision, Job, JobId,
+    NodeId, OnToolError, Outcome, Output, Partition, Payload, RepeatSafety, RetryPolicy, RunId, Sent,
+    Settlement, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -40,6 +42,11 @@ fn safe() -> Job {
         keep_content: false,
         trace: None,
     }
+}
+
+/// Returns the same job with an idempotency key of the step.
+fn with_own_key() -> Job {
+    Job { own_key: true, ..safe() }
 }
 
 /// Returns the same job without the statement that it is safe to repeat.
@@ -81,11 +88,12 @@ fn input(text: &str) -> Input {
     match verb {
         "delivered" => {
             let (count, more) = rest.split_once(", ").unwrap_or((rest, ""));
-            let queued_at = more.strip_prefix("queued at ").map(timestamp);
             let delivery_count = count.parse().expect("a number");
-            Input::Delivered { delivery_count, queued_at, is_recalled: more == "recalled" }
+            Input::Delivered { delivery_count, is_recalled: more == "recalled" }
         }
-        "started" => Input::ClaimStoreStart(timestamp(rest.trim_start_matches("at "))),
+        "granted" => Input::Decided(GrantDecision::Granted),
+        "denied" => Input::Decided(GrantDecision::Denied),
+        "grant" => Input::GrantReturned,
         "claim" => Input::ClaimResult { claimed: claimed(rest), now: Timestamp::from_millis(10_000) },
         "answers" => {
             let value: Value = serde_json::from_str(rest).expect("JSON");
@@ -147,7 +155,8 @@ fn show(effect: &Effect) -> String {
     let release = |claim: &Option<ClaimKey>| if claim.is_some() { ", releasing the claim" } else { "" };
     match effect {
         Effect::Claim(key) => format!("claim {}", key.step),
-        Effect::ReadClaimStoreStart => "read the start of the claim store".to_owned(),
+        Effect::RequestGrant => "ask for a grant".to_owned(),
+        Effect::ReturnGrant => "return the grant".to_owned(),
         Effect::Call(number) => format!("call {number}"),
         Effect::Wait(delay) => format!("wait {delay:?}"),
         Effect::Settle { blobs, release: claim, event } => {

@@ -2,10 +2,13 @@
 
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::atomic::AtomicBool;
 
-use longshore_attempt::{DeliveryEnd, Effect, Input, Interrupt, InterruptEffect, Machine, worker_of};
+use longshore_attempt::{
+    DeliveryEnd, Effect, Input, Interrupt, InterruptEffect, Machine, claim_holder, worker_of,
+};
 use longshore_ports::{Backend, Delivery, Error, clock};
-use longshore_proto::{ClaimKey, ClaimResult, Fault, Job, JobId, NodeId, RunStatus};
+use longshore_proto::{ClaimKey, ClaimResult, DeliveryId, Fault, Job, JobId, NodeId, RunStatus};
 use metrics::gauge;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
@@ -22,9 +25,10 @@ use super::retry::retry;
 
 /// Processes one delivery until it is acknowledged or returned to the queue.
 pub(super) async fn process(context: &WorkerContext, delivery: Delivery, mut slot: JobSlot) {
-    let Delivery { job, delivered, queued_at, recalled, recall_missed, receipt, .. } = delivery;
+    let Delivery { job, delivered, recalled, recall_missed, receipt, .. } = delivery;
     let _busy = BusySlotCount::new();
-    let holder = context.next_holder();
+    let id = context.next_delivery();
+    let holder = claim_holder(&id.worker, id.number);
     if recall_missed {
         match run_status(&context.backend, &job).await {
             // The run has ended, so no outcome is wanted.
@@ -41,14 +45,16 @@ pub(super) async fn process(context: &WorkerContext, delivery: Delivery, mut slo
             context,
             job: &job,
             delivery_count: delivered,
+            id: &id,
             holder: &holder,
             heartbeat: LeaseHeartbeat::new(&*receipt, &*context.backend.claims, &holder),
             updates: ActivityUpdates::new(&job, context.updates.as_deref()),
             fetched_arguments: OnceCell::new(),
             call_cancelled: CancellationToken::new(),
+            is_granted: AtomicBool::new(false),
         };
         let is_recalled = recalled.is_cancelled();
-        let input = Input::Delivered { delivery_count: delivered, queued_at, is_recalled };
+        let input = Input::Delivered { delivery_count: delivered, is_recalled };
         task.run(input, &recalled, &mut slot).await
     };
     finish(&context.backend, &holder, receipt, end).await;
@@ -88,7 +94,9 @@ pub(super) struct JobTask<'a> {
     pub(super) job: &'a Job,
     /// Delivery count, starting at 1.
     pub(super) delivery_count: u32,
-    /// Holder of the claim: this delivery.
+    /// This delivery.
+    pub(super) id: &'a DeliveryId,
+    /// This delivery as the holder of a claim.
     pub(super) holder: &'a NodeId,
     pub(super) heartbeat: LeaseHeartbeat<'a>,
     /// Progress updates for people who watch the run.
@@ -97,6 +105,8 @@ pub(super) struct JobTask<'a> {
     pub(super) fetched_arguments: OnceCell<Result<Map<String, Value>, Fault>>,
     /// Cancels the call that is under way.
     pub(super) call_cancelled: CancellationToken,
+    /// The calls were granted to this delivery.
+    pub(super) is_granted: AtomicBool,
 }
 
 impl JobTask<'_> {
@@ -105,7 +115,8 @@ impl JobTask<'_> {
         let mut work = pin!(self.perform(machine.handle(delivered)));
         let mut interrupt = pin!(self.interrupt(recalled));
         let mut is_interrupted = false;
-        let mut background = pin!(async { tokio::join!(self.heartbeat.run(), self.updates.run()) });
+        let mut background =
+            pin!(async { tokio::join!(self.heartbeat.run(), self.updates.run(), self.keep_grant()) });
         loop {
             let effect = tokio::select! {
                 biased;
@@ -124,7 +135,7 @@ impl JobTask<'_> {
                     ControlFlow::Continue(input) => machine.handle(input),
                     ControlFlow::Break(end) => return end,
                 },
-                (never, _) = &mut background => match never {},
+                (never, _, _) = &mut background => match never {},
             };
             if matches!(effect, Effect::Settle { .. }) {
                 slot.release_server();
@@ -146,11 +157,8 @@ impl JobTask<'_> {
     async fn perform(&self, effect: Effect) -> ControlFlow<DeliveryEnd, Input> {
         let result = match effect {
             Effect::Claim(key) => self.claim(key).await,
-            Effect::ReadClaimStoreStart => {
-                let claims = &self.context.backend.claims;
-                let start = retry("read the start of the claim store", || claims.complete_since()).await;
-                start.map(Input::ClaimStoreStart)
-            }
+            Effect::RequestGrant => self.request_grant().await,
+            Effect::ReturnGrant => self.return_grant().await,
             Effect::Call(number) => self.call(number).await,
             Effect::Wait(delay) => {
                 sleep(delay).await;

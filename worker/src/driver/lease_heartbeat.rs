@@ -39,6 +39,8 @@ pub(super) struct LeaseHeartbeat<'a> {
     /// The claim, once it is held.
     held_claim: OnceLock<HeldClaim>,
     progress: Notify,
+    /// Notified at the first beat after the acknowledgement wait may have ended: another worker may have the job.
+    late_beat: Notify,
     /// Cancelled when the worker cannot be sure any more that it holds the claim.
     pub(super) claim_lost: CancellationToken,
 }
@@ -60,6 +62,7 @@ impl<'a> LeaseHeartbeat<'a> {
             beat: receipt.ack_wait() / BEATS_PER_ACK_WAIT,
             held_claim: OnceLock::new(),
             progress: Notify::new(),
+            late_beat: Notify::new(),
             claim_lost: CancellationToken::new(),
         }
     }
@@ -80,10 +83,16 @@ impl<'a> LeaseHeartbeat<'a> {
         self.progress.notify_one();
     }
 
+    /// Waits for a beat that came so late that the queue may have delivered the job to another worker.
+    pub(super) async fn late_beat(&self) {
+        self.late_beat.notified().await;
+    }
+
     /// Beats until it is dropped.
     pub(super) async fn run(&self) -> Infallible {
         let mut renewed_at = None;
         let mut has_succeeded = true;
+        let mut job_kept_at = Instant::now();
         loop {
             let short_pause = self.beat / SHORT_PAUSE_DIVISOR;
             sleep(short_pause).await;
@@ -93,6 +102,11 @@ impl<'a> LeaseHeartbeat<'a> {
             }
             let (job_kept, claim_kept) = tokio::join!(self.keep_job(), self.renew_claim(&mut renewed_at));
             has_succeeded = job_kept && claim_kept;
+            if job_kept
+                && std::mem::replace(&mut job_kept_at, Instant::now()).elapsed() > self.receipt.ack_wait()
+            {
+                self.late_beat.notify_one();
+            }
         }
     }
 
@@ -163,6 +177,25 @@ mod tests {
         async fn extend_ack_wait(&self) -> Result<(), Error> {
             self.0.fetch_add(1, Ordering::Relaxed);
             Ok(())
+        }
+        async fn ack(self: Box<Self>) -> Result<(), Error> {
+            Ok(())
+        }
+        async fn give_back(self: Box<Self>, _: Option<Duration>) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    /// A receipt whose queue is away for a while.
+    struct AwayReceipt(Duration, Instant);
+
+    #[async_trait]
+    impl Receipt for AwayReceipt {
+        fn ack_wait(&self) -> Duration {
+            ACK_WAIT
+        }
+        async fn extend_ack_wait(&self) -> Result<(), Error> {
+            if self.1.elapsed() < self.0 { Err(Error::transient("extend", "no connection")) } else { Ok(()) }
         }
         async fn ack(self: Box<Self>) -> Result<(), Error> {
             Ok(())
@@ -251,5 +284,19 @@ mod tests {
         let time = ACK_WAIT + Duration::from_secs(1);
         assert_eq!(beat(&FaultyClaims::Working, time, Some(Duration::from_secs(5))).await.1, 8);
         assert_eq!(beat(&FaultyClaims::Working, time, Some(Duration::from_millis(1))).await.1, 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beat_is_late_only_if_the_queue_may_have_delivered_the_job_again() {
+        for (away, is_late) in [(ACK_WAIT / 2, false), (ACK_WAIT * 2, true)] {
+            let (receipt, holder) = (AwayReceipt(away, Instant::now()), "w1".parse().expect("a node id"));
+            let heartbeat = LeaseHeartbeat::new(&receipt, &FaultyClaims::Working, &holder);
+            let late = tokio::select! {
+                never = heartbeat.run() => match never {},
+                () = heartbeat.late_beat() => true,
+                () = sleep(ACK_WAIT * 5) => false,
+            };
+            assert_eq!(late, is_late, "away for {away:?}");
+        }
     }
 }

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Blobs, Delivery, Error, JobQueue, LogReader, RunLog};
-use longshore_proto::{Digest, Event, Incarnation, Job, JobId, Outcome, Partition, Seq, ServerName};
+use longshore_ports::{Blobs, Delivery, Error, GrantWaiter, JobQueue, LogReader, RunLog};
+use longshore_proto::{
+    DeliveryId, Digest, Event, Grant, Incarnation, Job, JobId, Outcome, Partition, Seq, ServerName,
+};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 
@@ -94,6 +96,12 @@ impl JobQueue for FailingQueue {
     }
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
         self.queue.recall(jobs).await
+    }
+    async fn grant(&self, grants: &[Grant]) -> Result<(), Error> {
+        self.queue.grant(grants).await
+    }
+    async fn grant_waiter(&self, delivery: &DeliveryId) -> Result<GrantWaiter, Error> {
+        self.queue.grant_waiter(delivery).await
     }
     fn outlives_process(&self) -> bool {
         self.queue.outlives_process()

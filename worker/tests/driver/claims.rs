@@ -1,4 +1,4 @@
-//! Claims of unsafe calls, and deliveries after the first.
+//! Claims of calls with a key of their own, and deliveries after the first.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use longshore_proto::{ClaimKey, ClaimResult, FaultClass, Job, NodeId, Outcome, S
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 
-use crate::harness::{Harness, safe, unsafe_to_repeat};
+use crate::harness::{Harness, safe, with_own_key};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -20,55 +20,25 @@ async fn claim(harness: &Harness, key: &ClaimKey, lease: Duration) -> ClaimResul
 }
 
 #[tokio::test]
-async fn unsafe_call_with_a_lapsed_claim_is_indeterminate_and_not_repeated() {
+async fn call_with_a_lapsed_claim_is_made_because_its_key_makes_it_safe() {
     let mut harness = Harness::new().await;
-    let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
+    let job = with_own_key("pay", "note", json!({ "text": "paid" }));
     let key = job.claim().expect("a claim");
     assert_eq!(claim(&harness, &key, Duration::ZERO).await, ClaimResult::Won);
     harness.publish(&job).await;
     harness.start(WorkerConfig::default());
-    let fault = harness.indeterminate(&job.id).await;
-    assert!(fault.message.contains("may have happened"), "{fault}");
+    assert!(matches!(harness.outcome(&job.id).await.0, Outcome::Output(_)));
     harness.stopped().await;
-    assert!(harness.journal().is_empty(), "no call");
+    assert_eq!(harness.journal(), ["note paid"]);
     assert_eq!(claim(&harness, &key, LEASE).await, ClaimResult::Done);
     assert!(harness.left_the_queue(&job).await);
     harness.close().await;
 }
 
 #[tokio::test]
-async fn claim_is_completed_once_the_outcome_is_in_the_log() {
-    let mut harness = Harness::new().await;
-    harness.start(WorkerConfig::default());
-    let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
-    harness.publish(&job).await;
-    assert!(matches!(harness.outcome(&job.id).await.0, Outcome::Output(_)));
-    harness.stopped().await;
-    assert_eq!(claim(&harness, &job.claim().expect("a claim"), LEASE).await, ClaimResult::Done);
-    harness.close().await;
-}
-
-#[tokio::test]
-async fn job_with_a_completed_claim_is_settled_without_a_call() {
-    let mut harness = Harness::new().await;
-    let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
-    let key = job.claim().expect("a claim");
-    claim(&harness, &key, LEASE).await;
-    harness.backend.claims.done(&key, &other()).await.expect("done");
-    harness.publish(&job).await;
-    harness.start(WorkerConfig::default());
-    let fault = harness.indeterminate(&job.id).await;
-    assert!(fault.message.contains("an earlier attempt made this call"), "{fault}");
-    harness.stopped().await;
-    assert!(harness.left_the_queue(&job).await);
-    assert!(harness.journal().is_empty(), "no call");
-    harness.close().await;
-}
-
-#[tokio::test]
 async fn job_with_a_busy_claim_is_returned_to_the_queue() {
     let mut harness = Harness::new().await;
-    let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
+    let job = with_own_key("pay", "note", json!({ "text": "paid" }));
     claim(&harness, &job.claim().expect("a claim"), LEASE).await;
     harness.publish(&job).await;
     harness.start(WorkerConfig::default());
@@ -84,7 +54,7 @@ async fn job_with_a_busy_claim_is_returned_to_the_queue() {
 #[tokio::test]
 async fn claim_of_a_call_that_was_not_sent_is_released() {
     let mut harness = Harness::new().await;
-    let mut job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
+    let mut job = with_own_key("pay", "note", json!({ "text": "paid" }));
     job.server = "absent".parse().expect("a server name");
     job.retry.delay = Duration::from_secs(20);
     harness.publish(&job).await;
@@ -115,15 +85,6 @@ async fn poison_is_settled_without_another_call() {
     let fault = harness.fault(&job.id).await;
     assert_eq!(fault.class, FaultClass::Internal);
     assert!(fault.message.starts_with("poison"), "{fault}");
-    assert!(harness.journal().is_empty());
-    harness.close().await;
-}
-
-#[tokio::test]
-async fn unsafe_poison_is_indeterminate() {
-    let job = unsafe_to_repeat("pay", "note", json!({}));
-    let harness = poisoned(&job).await;
-    assert!(harness.indeterminate(&job.id).await.message.starts_with("poison"));
     assert!(harness.journal().is_empty());
     harness.close().await;
 }

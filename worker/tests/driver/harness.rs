@@ -1,5 +1,6 @@
 //! A worker with its backend and servers, in a temporary directory.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use longshore_embedded::{Access, Embedded};
 use longshore_ports::{Backend, Delivery};
 use longshore_proto::{
-    Attempt, AttemptRecord, Event, Fault, Job, JobId, OnToolError, Outcome, Partition, Payload, RepeatSafety,
-    RetryPolicy, RunId, Seq, ServerName, Settlement, Timestamp,
+    Attempt, AttemptRecord, DeliveryId, Event, Fault, Grant, GrantDecision, Job, JobId, OnToolError, Outcome,
+    Partition, Payload, RepeatSafety, RetryPolicy, RunId, Seq, ServerName, Settlement, Timestamp,
 };
 use longshore_worker::mcp::{ServerPool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
@@ -37,10 +38,18 @@ pub(crate) struct Harness {
     pub(crate) pool: Arc<ServerPool>,
     pub(crate) stop: CancellationToken,
     worker: JoinSet<()>,
+    leader: JoinSet<()>,
 }
 
 impl Harness {
+    /// Returns a harness whose leader grants each job to the first delivery that asks.
     pub(crate) async fn new() -> Self {
+        let mut harness = Self::without_leader().await;
+        harness.lead();
+        harness
+    }
+
+    pub(crate) async fn without_leader() -> Self {
         let dir = TempDir::new().expect("a directory");
         let embedded =
             Embedded::open(&dir.path().join("data"), Access::ReadWrite).await.expect("a data directory");
@@ -67,7 +76,58 @@ impl Harness {
         let servers = ServersConfig::parse(&servers.to_string(), &env).expect("a servers file");
         let backend = embedded.backend();
         let (pool, stop) = (Arc::new(ServerPool::new(servers)), CancellationToken::new());
-        Self { dir, embedded, backend, pool, stop, worker: JoinSet::new() }
+        Self { dir, embedded, backend, pool, stop, worker: JoinSet::new(), leader: JoinSet::new() }
+    }
+
+    /// Starts a leader that decides about every request in the log.
+    pub(crate) fn lead(&mut self) {
+        let (log, jobs) = (Arc::clone(&self.backend.log), Arc::clone(&self.backend.jobs));
+        self.leader.spawn(async move {
+            let mut reader = log.read(PARTITION, Seq(1)).await.expect("a reader");
+            let mut granted = BTreeMap::<JobId, DeliveryId>::new();
+            loop {
+                let entries = reader.next(64).await.expect("entries");
+                for event in entries.into_iter().flat_map(|entry| entry.events) {
+                    let Ok(Event::Starting { job, delivery }) = event else { continue };
+                    let is_first =
+                        *granted.entry(job.clone()).or_insert_with(|| delivery.clone()) == delivery;
+                    let decision = if is_first { GrantDecision::Granted } else { GrantDecision::Denied };
+                    jobs.grant(&[Grant { job, delivery, decision }]).await.expect("sent");
+                }
+            }
+        });
+    }
+
+    pub(crate) async fn append(&self, event: Event) {
+        self.backend.log.append(PARTITION, &[event]).await.expect("appended");
+    }
+
+    /// Returns all events in the log.
+    async fn events(&self) -> Vec<Event> {
+        let tail = self.backend.log.tail(PARTITION).await.expect("a tail");
+        let mut log = self.backend.log.read(PARTITION, Seq(1)).await.expect("a reader");
+        let (mut events, mut last) = (Vec::new(), Seq(0));
+        while last < tail {
+            for entry in log.next(64).await.expect("entries") {
+                last = entry.seq;
+                events.extend(entry.events.into_iter().flatten());
+            }
+        }
+        events
+    }
+
+    /// Returns the number of requests for a grant of a job.
+    pub(crate) async fn starting(&self, id: &JobId) -> usize {
+        let events = self.events().await;
+        events.iter().filter(|event| matches!(event, Event::Starting { job, .. } if job == id)).count()
+    }
+
+    pub(crate) async fn is_returned(&self, id: &JobId) -> bool {
+        self.events().await.iter().any(|event| matches!(event, Event::Returned { job, .. } if job == id))
+    }
+
+    pub(crate) async fn is_settled(&self, id: &JobId) -> bool {
+        self.events().await.iter().any(|event| matches!(event, Event::Settled { job, .. } if job == id))
     }
 
     /// Returns a harness with a running worker.
@@ -93,6 +153,7 @@ impl Harness {
 
     pub(crate) async fn close(mut self) {
         self.stopped().await;
+        self.leader.shutdown().await;
         self.pool.close().await;
         self.embedded.close().await;
     }
@@ -205,6 +266,11 @@ pub(crate) fn safe(step: &str, tool: &str, arguments: Value) -> Job {
         keep_content: false,
         trace: None,
     }
+}
+
+/// Returns the same job with an idempotency key of the step.
+pub(crate) fn with_own_key(step: &str, tool: &str, arguments: Value) -> Job {
+    Job { own_key: true, ..safe(step, tool, arguments) }
 }
 
 /// Returns the same job without the statement that it is safe to repeat.

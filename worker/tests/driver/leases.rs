@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Claims, Delivery, Error, JobQueue, Receipt};
-use longshore_proto::{ClaimKey, ClaimResult, Job, JobId, NodeId, Outcome, ServerName};
+use longshore_ports::{Claims, Delivery, Error, GrantWaiter, JobQueue, Receipt};
+use longshore_proto::{
+    ClaimKey, ClaimResult, DeliveryId, FaultClass, Grant, Job, JobId, NodeId, Outcome, ServerName,
+};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 
-use crate::harness::{Harness, open, unsafe_to_repeat, until};
+use crate::harness::{Harness, open, until, with_own_key};
 
 /// The real queue with a short acknowledgement wait.
 struct ShortAckWaitQueue(Arc<dyn JobQueue>);
@@ -26,6 +28,12 @@ impl JobQueue for ShortAckWaitQueue {
     }
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
         self.0.recall(jobs).await
+    }
+    async fn grant(&self, grants: &[Grant]) -> Result<(), Error> {
+        self.0.grant(grants).await
+    }
+    async fn grant_waiter(&self, delivery: &DeliveryId) -> Result<GrantWaiter, Error> {
+        self.0.grant_waiter(delivery).await
     }
     fn outlives_process(&self) -> bool {
         self.0.outlives_process()
@@ -126,7 +134,7 @@ async fn claim_is_kept_during_a_call_longer_than_its_lease() {
     let (harness, renewals) =
         impatient_harness(|claims| CountedRenewals { claims, count: AtomicU32::new(0) }).await;
     let gate = harness.file("gate");
-    let job = unsafe_to_repeat("pay", "gate", json!({ "path": gate }));
+    let job = with_own_key("pay", "gate", json!({ "path": gate }));
     harness.publish(&job).await;
     harness.called(1).await;
     // Three renewals are one lease.
@@ -141,15 +149,18 @@ async fn claim_is_kept_during_a_call_longer_than_its_lease() {
 }
 
 #[tokio::test]
-async fn call_with_a_lost_claim_is_cancelled_and_indeterminate() {
-    let (harness, claims) =
+async fn call_with_a_lost_claim_is_cancelled_and_its_job_returned() {
+    let (mut harness, claims) =
         impatient_harness(|claims| LosableClaims { claims, are_lost: AtomicBool::new(false) }).await;
-    let job = unsafe_to_repeat("pay", "hang", json!({}));
+    let job = with_own_key("pay", "hang", json!({}));
     harness.publish(&job).await;
     harness.called(1).await;
     claims.are_lost.store(true, Ordering::Relaxed);
-    let fault = harness.indeterminate(&job.id).await;
-    assert!(fault.message.contains("lost its claim"), "{fault}");
-    assert_eq!(harness.journal(), ["hang"]);
+    harness.called(2).await;
+    claims.are_lost.store(false, Ordering::Relaxed);
+    harness.backend.jobs.recall(std::slice::from_ref(&job.id)).await.expect("recalled");
+    assert_eq!(harness.fault(&job.id).await.class, FaultClass::Cancelled);
+    harness.stopped().await;
+    assert!(harness.left_the_queue(&job).await);
     harness.close().await;
 }

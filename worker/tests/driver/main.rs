@@ -5,6 +5,7 @@
 mod breakage;
 mod calls;
 mod claims;
+mod grants;
 mod harness;
 mod leases;
 mod secrets;

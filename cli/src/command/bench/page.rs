@@ -43,6 +43,7 @@ fn rows(figures: &Figures) -> Vec<Vec<StyledLine>> {
     for tool in &figures.tools {
         rows.push(vec![StyledLine::of(STRONG, &tool.tool)]);
         rows.push(rate("  runs of one step", &tool.one_step));
+        rows.push(rate("  of one step that may not be repeated", &tool.once));
         rows.push(rate("  chains of ten", &tool.chains));
         let OneAtATime { step, published, requested } = tool.one_at_a_time;
         rows.push(lone("  one at a time, bare loop", step, 1.0));

@@ -9,6 +9,14 @@ steps:
   - { id: c, call: s/t, needs: [a, b] }
 ";
 
+/// The same with a first step that is safe to repeat.
+const SAFE_PAIR: &str = "
+steps:
+  - { id: a, call: s/t, retry: 3 }
+  - { id: b, call: s/t, needs: [], retry: 3 }
+  - { id: c, call: s/t, needs: [a, b] }
+";
+
 #[test]
 fn outstanding_jobs_are_derived_from_the_state_alone() {
     check(
@@ -30,7 +38,7 @@ fn outstanding_jobs_are_derived_from_the_state_alone() {
 #[test]
 fn a_job_that_was_lost_with_its_process_is_an_attempt_of_its_own() {
     check(
-        PAIR,
+        SAFE_PAIR,
         r#"
         submit                       -> dispatch a#1, dispatch b#1
         @1s settle b#1 again 5s      -> nothing
@@ -71,7 +79,7 @@ fn a_worker_that_did_not_report_is_an_attempt_of_its_own_once_another_one_says_s
 #[test]
 fn a_job_that_was_lost_with_its_process_is_not_noted_once_more_for_its_next_delivery() {
     check(
-        PAIR,
+        SAFE_PAIR,
         r#"
         submit                                  -> dispatch a#1, dispatch b#1
         @2s lead with its jobs lost             -> nothing
@@ -103,10 +111,11 @@ fn recalled_jobs_are_recalled_again() {
     check(
         PAIR,
         r#"
-        submit   -> dispatch a#1, dispatch b#1
-        cancel   -> recall a#1, recall b#1
-        restart  -> nothing
-        resume   -> dispatch a#1, recall a#1, dispatch b#1, recall b#1
+        submit            -> dispatch a#1, dispatch b#1
+        start a#1 by w1-1 -> grant a#1 to w1-1
+        cancel            -> recall a#1, recall b#1
+        restart           -> nothing
+        resume            -> grant a#1 to w1-1, recall a#1, dispatch b#1, recall b#1
         "#,
     );
 }

@@ -15,6 +15,7 @@ fn a_cancel_recalls_outstanding_calls_and_accepts_their_reports() {
         TWO,
         r#"
         submit                      -> dispatch a#1
+        start a#1 by w1-1           -> grant a#1 to w1-1
         cancel                      -> recall a#1
         cancel                      -> refused: the run is stopping already
         settle a#1 fault cancelled  -> dispatch clean#1
@@ -30,6 +31,7 @@ fn cancel_does_not_wait_for_calls_whose_process_is_gone() {
         TWO,
         r#"
         submit                       -> dispatch a#1
+        start a#1 by w1-1            -> grant a#1 to w1-1
         @2s lead with its jobs lost  -> nothing
         cancel                       -> recall a#1, dispatch clean#1
         status                       -> a indeterminate, b skipped, clean running
@@ -62,6 +64,7 @@ fn the_first_reason_of_a_cancel_is_kept() {
         r#"
         submit                      -> dispatch a#1
         reason                      ->
+        start a#1 by w1-1           -> grant a#1 to w1-1
         cancel wrong file           -> recall a#1
         cancel another reason       -> refused: the run is stopping already
         restart                     -> nothing
@@ -78,7 +81,9 @@ fn a_long_reason_is_cut() {
     let kept = format!("{}…", "ü".repeat(500));
     check(
         "steps: [{ id: a, call: s/t }]",
-        &format!("submit -> dispatch a#1\ncancel {long} -> recall a#1\nreason -> {kept}"),
+        &format!(
+            "submit -> dispatch a#1\nstart a#1 by w1-1 -> grant a#1 to w1-1\ncancel {long} -> recall a#1\nreason -> {kept}"
+        ),
     );
 }
 
@@ -88,6 +93,7 @@ fn a_call_that_was_done_before_it_could_be_stopped_is_done() {
         "steps: [{ id: a, call: s/t }, { id: b, call: s/t }]",
         r#"
         submit               -> dispatch a#1
+        start a#1 by w1-1    -> grant a#1 to w1-1
         cancel               -> recall a#1
         settle a#1 output 1  -> cancelled
         status               -> a succeeded, b skipped
@@ -101,6 +107,7 @@ fn the_wait_for_a_recalled_call_is_bounded() {
         "steps: [{ id: a, call: s/t }, { id: b, call: s/t, needs: [], retry: 3 }]",
         r#"
         submit     -> dispatch a#1, dispatch b#1
+        start a#1 by w1-1 -> grant a#1 to w1-1
         cancel     -> recall a#1, recall b#1
         @29s tick  -> nothing
         @30s tick  -> fired grace, cancelled at a: cancelled: stopped, and without a report for 30 s; the call may have happened
@@ -119,6 +126,8 @@ steps:
 ",
         r#"
         submit                     -> dispatch a#1, dispatch b#1
+        start a#1 by w1-1          -> grant a#1 to w1-1
+        start b#1 by w1-2          -> grant b#1 to w1-2
         @10s tick                  -> fired deadline of g, recall a#1
         @40s tick                  -> fired deadline of h, recall b#1, fired grace, refused: the timer's moment has not come
         settle b#1 fault cancelled -> nothing
@@ -131,11 +140,11 @@ steps:
 #[test]
 fn a_stopped_job_that_is_sent_again_is_recalled_again() {
     check(
-        "steps: [{ id: a, call: s/t, timeout: 10s, max-timeout: 10s }]",
+        "steps: [{ id: a, call: s/t, timeout: 10s, max-timeout: 10s, retry: 1, idempotency-key: k }]",
         r#"
         submit       -> dispatch a#1
-        @332s cancel -> recall a#1
-        @333s tick   -> fired lost a#1, dispatch a#1, recall a#1
+        @310s cancel -> recall a#1
+        @311s tick   -> fired lost a#1, dispatch a#1, recall a#1
         "#,
     );
 }
@@ -174,6 +183,7 @@ steps: [{ id: a, call: s/t }, { id: b, call: s/t }]
 ",
         r#"
         submit                     -> dispatch a#1
+        start a#1 by w1-1          -> grant a#1 to w1-1
         @59s tick                  -> nothing
         @60s tick                  -> fired deadline of the run, recall a#1
         settle a#1 fault cancelled -> failed: timeout: the run did not end within its timeout of 60s
@@ -198,6 +208,7 @@ steps:
 ",
         r#"
         submit                     -> dispatch a#1, dispatch c#1
+        start a#1 by w1-1          -> grant a#1 to w1-1
         settle c#1 output 1        -> nothing
         @10s tick                  -> fired deadline of g, recall a#1
         settle a#1 fault cancelled -> dispatch d#1 {"g":"timeout"}

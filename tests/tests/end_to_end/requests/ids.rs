@@ -54,7 +54,8 @@ async fn same_id_with_other_inputs_is_a_conflict_at_once_on_every_scheduler() {
 async fn id_of_an_expired_run_is_a_new_run_with_new_claims() {
     let retention = Retention { time: Duration::from_millis(1), ..Retention::default() };
     let cluster = Cluster::start_as(NodeConfig { retention, ..NodeConfig::default() }).await;
-    cluster.push(WORKFLOW).await;
+    let keyed = WORKFLOW.replace("call: crm/list,", "call: crm/list, idempotency-key: report,");
+    cluster.push(&keyed).await;
     let (claims, worker) = (cluster.redis.claims(), "worker".parse().expect("a node"));
     let submit = json!({ "workflow": "report", "id": "order-1", "inputs": { "month": 3 } });
     let mut keys = Vec::new();
@@ -62,7 +63,7 @@ async fn id_of_an_expired_run_is_a_new_run_with_new_claims() {
         let run = cluster.ask("submit", submit.clone()).await.expect("submits")["run"].clone();
         let job = cluster.job().await;
         assert_eq!(job.job.id.run.to_string(), run, "its own job");
-        let key = job.job.claim().expect("it may not be repeated");
+        let key = job.job.claim().expect("it has a key of its own");
         // Like a worker: the claim belongs to the call, and is kept for a day.
         let claimed = claims.claim(&key, &worker, PATIENCE).await.expect("claims");
         assert_eq!(claimed, ClaimResult::Won);

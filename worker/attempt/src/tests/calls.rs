@@ -54,9 +54,9 @@ fn longer_delay_settles_for_another_attempt_by_the_scheduler() {
     check(
         Job { retry, ..unsafe_to_repeat() },
         "
-        delivered 1              => claim fetch
-        claim won                => call 1
-        faults unavailable never => settle again at 3010: unavailable: x [1 unavailable never], releasing the claim
+        delivered 1              => ask for a grant
+        granted => call 1
+        faults unavailable never => settle again at 3010: unavailable: x [1 unavailable never]
         settled                  => acknowledge
         ",
     );
@@ -96,12 +96,12 @@ fn unsafe_call_that_may_have_happened_is_not_repeated() {
     check(
         unsafe_to_repeat(),
         "
-        delivered 1              => claim fetch
-        claim won                => call 1
+        delivered 1              => ask for a grant
+        granted => call 1
         faults unavailable never => wait 400ms
         retry due                => call 2
         faults timeout maybe     => settle indeterminate timeout: x [1 unavailable never, 2 timeout maybe]
-        settled                  => acknowledge, claim done
+        settled                  => acknowledge
         ",
     );
 }

@@ -1,6 +1,6 @@
 //! Recalls, stops and lost claims in every phase of a job.
 
-use super::{check, safe, unsafe_to_repeat};
+use super::{check, safe, unsafe_to_repeat, with_own_key};
 
 #[test]
 fn recall_before_the_call_settles_without_a_call() {
@@ -9,23 +9,12 @@ fn recall_before_the_call_settles_without_a_call() {
     check(
         unsafe_to_repeat(),
         &format!(
-            "delivered 1, recalled => claim fetch\n claim won => {cancelled}\n settled => acknowledge, claim done"
+            "delivered 1, recalled => ask for a grant\n granted => {cancelled}\n settled => acknowledge"
         ),
     );
     check(
         unsafe_to_repeat(),
-        &format!("delivered 1 => claim fetch\n recalled => continue\n claim won => {cancelled}"),
-    );
-}
-
-#[test]
-fn recalled_job_with_a_lapsed_claim_is_still_indeterminate() {
-    check(
-        unsafe_to_repeat(),
-        "
-        delivered 2, recalled => claim fetch
-        claim lapsed          => settle indeterminate unavailable: worker w0-1-a claimed this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after an unreported attempt of w0-1-a
-        ",
+        &format!("delivered 1 => ask for a grant\n recalled => continue\n granted => {cancelled}"),
     );
 }
 
@@ -43,18 +32,18 @@ fn recall_during_the_call_cancels_it_and_an_unsafe_call_is_indeterminate() {
     check(
         unsafe_to_repeat(),
         "
-        delivered 1            => claim fetch
-        claim won              => call 1
+        delivered 1            => ask for a grant
+        granted => call 1
         recalled               => cancel the call
         faults cancelled maybe => settle indeterminate cancelled: cancelled in flight; the call may have happened [1 cancelled maybe]
-        settled                => acknowledge, claim done
+        settled                => acknowledge
         ",
     );
     check(
         unsafe_to_repeat(),
         "
-        delivered 1            => claim fetch
-        claim won              => call 1
+        delivered 1            => ask for a grant
+        granted => call 1
         recalled               => cancel the call
         faults cancelled never => settle fault cancelled: x [1 cancelled never]
         ",
@@ -107,18 +96,19 @@ fn stopping_worker_returns_jobs_that_may_be_called_again() {
     check(
         unsafe_to_repeat(),
         "
-        delivered 1            => claim fetch
-        claim won              => call 1
+        delivered 1            => ask for a grant
+        granted => call 1
         stopping               => cancel the call
-        faults cancelled never => return, releasing the claim
+        faults cancelled never => return the grant
+        grant returned         => return
         ",
     );
     check(
         unsafe_to_repeat(),
         "
-        delivered 1 => claim fetch
-        stopping    => continue
-        claim won   => return, releasing the claim
+        delivered 1 => ask for a grant
+        stopping    => return the grant
+        grant returned => return
         ",
     );
 }
@@ -128,11 +118,11 @@ fn stopping_worker_settles_an_indeterminate_call_itself() {
     check(
         unsafe_to_repeat(),
         "
-        delivered 1            => claim fetch
-        claim won              => call 1
+        delivered 1            => ask for a grant
+        granted => call 1
         stopping               => cancel the call
         faults cancelled maybe => settle indeterminate internal: the worker stopped during the call; the call may have happened [1 cancelled maybe]
-        settled                => acknowledge, claim done
+        settled                => acknowledge
         ",
     );
 }
@@ -151,14 +141,14 @@ fn stopping_worker_settles_a_waiting_job_for_another_attempt() {
 }
 
 #[test]
-fn lost_claim_cancels_the_call() {
+fn lost_claim_cancels_the_call_and_returns_the_job() {
     check(
-        unsafe_to_repeat(),
+        with_own_key(),
         "
         delivered 1            => claim fetch
         claim won              => call 1
         claim lost             => cancel the call
-        faults cancelled maybe => settle indeterminate internal: the worker lost its claim during the call; the call may have happened [1 cancelled maybe]
+        faults cancelled maybe => return, releasing the claim
         ",
     );
 }
@@ -205,11 +195,11 @@ fn settling_is_not_interrupted() {
             unsafe_to_repeat(),
             &format!(
                 "
-                delivered 1 => claim fetch
-                claim won   => call 1
+                delivered 1 => ask for a grant
+                granted => call 1
                 answers 1   => settle output 1 [1 answered]
                 {interrupt} => continue
-                settled     => acknowledge, claim done
+                settled     => acknowledge
                 "
             ),
         );
