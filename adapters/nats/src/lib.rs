@@ -238,6 +238,11 @@ impl Nats {
         self.connection.check()
     }
 
+    /// Returns true if the server has denied this process the publish on a subject.
+    pub fn denies(&self, subject: &str) -> bool {
+        self.connection.last_denied().is_some_and(|cause| cause.contains(subject))
+    }
+
     /// Returns the use of atomic batches by this process.
     pub fn batch_status(&self) -> BatchStatus {
         self.jobs.batch_status()

@@ -1,11 +1,11 @@
 -- Runs an operation of a worker on a claim, by this server's clock.
 --
 -- KEYS[1]  a hash: holder, lease_until (ms), doubtful, lost (the holder that never reported the outcome of its call), done
--- KEYS[2]  the time of the first claim on this server (ms)
+-- KEYS[2]  the time of the first claim on this server (ms, with microseconds as decimals)
 -- ARGV     the operation, the holder, the lease (ms), how long to keep a done claim and an abandoned one (ms)
 --
 -- Returns {result, end of the present lease, lost holder}; for `born`, which concerns no claim, the time of the first
--- claim as the second element.
+-- claim in whole milliseconds, and as it is stored.
 
 local key = KEYS[1]
 local operation, holder, lease, keep_done, keep_abandoned = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -18,9 +18,15 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
--- Stored with the first claim, and lost with it.
-if operation == 'claim' or operation == 'born' then redis.call('SET', KEYS[2], whole(now), 'NX') end
-if operation == 'born' then return {'born', tonumber(redis.call('GET', KEYS[2])), ''} end
+-- Stored with the first claim, and lost with it. A full server can still read it.
+if operation == 'claim' or operation == 'born' then
+  local born = redis.call('GET', KEYS[2])
+  if not born then
+    born = string.format('%.3f', time[1] * 1000 + time[2] / 1000)
+    redis.call('SET', KEYS[2], born)
+  end
+  if operation == 'born' then return {'born', math.floor(tonumber(born)), born} end
+end
 
 local stored = redis.call('HMGET', key, 'holder', 'lease_until', 'doubtful', 'lost', 'done')
 local current, lease_until, doubtful, lost, done = stored[1], tonumber(stored[2]), stored[3], stored[4] or '', stored[5]

@@ -56,6 +56,21 @@ impl ClaimStore {
         format!("{}:claims:born", self.connection.prefix())
     }
 
+    /// Returns the time of the first claim: in whole milliseconds, and as it is stored, with microseconds.
+    async fn first_claim(&self) -> Result<(u64, String), Error> {
+        let mut script = SCRIPT.key(self.first_claim_key());
+        script.key(self.first_claim_key()).arg("born");
+        let (_, millis, stored): (String, u64, String) =
+            self.connection.run_script(&script, "read the time of the first claim").await?;
+        Ok((millis, stored))
+    }
+
+    /// Returns the identity of the server's data: the time of the first claim as it is stored. Each server, database and
+    /// prefix has another one, and a server that lost its data gets a new one.
+    pub(super) async fn data_id(&self) -> Result<String, Error> {
+        Ok(self.first_claim().await?.1)
+    }
+
     /// Runs an operation of the script on a claim.
     async fn run(
         &self,
@@ -90,11 +105,7 @@ impl Claims for ClaimStore {
     }
 
     async fn complete_since(&self) -> Result<Timestamp, Error> {
-        let mut script = SCRIPT.key(self.first_claim_key());
-        script.key(self.first_claim_key()).arg("born");
-        let (_, born, _): (String, u64, String) =
-            self.connection.run_script(&script, "read the time of the first claim").await?;
-        Ok(Timestamp::from_millis(born))
+        Ok(Timestamp::from_millis(self.first_claim().await?.0))
     }
 
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {

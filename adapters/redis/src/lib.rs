@@ -106,6 +106,17 @@ impl Redis {
         settings::read(&self.connection).await
     }
 
+    /// Returns the identity of the data on the server. Processes with the same claims have the same one; a server that
+    /// lost its data gets a new one.
+    pub async fn data_id(&self) -> Result<String, Error> {
+        ClaimStore::new(self.connection.clone()).data_id().await
+    }
+
+    /// Returns the address of the server, without user and password.
+    pub fn address(&self) -> &str {
+        self.connection.address()
+    }
+
     /// Fails if the server does not answer.
     pub async fn ping(&self) -> Result<(), Error> {
         self.connection.query(redis::cmd("PING"), "ping").await

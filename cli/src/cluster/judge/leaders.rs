@@ -149,6 +149,7 @@ mod tests {
             partitions: Vec::new(),
             problems: Vec::new(),
             atomic_batches: Some(BatchStatus { setting, used }),
+            redis: None,
         };
         let seen = [
             scheduler("a", BatchSetting::Auto, Some(true)),
