@@ -29,6 +29,17 @@ pub trait Claims: Send + Sync {
     /// Requests a claim with a lease of this duration.
     async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error>;
 
+    /// Requests a claim for a call that the caller will not make, as [`claim`](Self::claim) does. A store without room for
+    /// more claims answers it too, because it is a matter of seconds until the claim is done.
+    async fn claim_uncalled(
+        &self,
+        key: &ClaimKey,
+        holder: &NodeId,
+        lease: Duration,
+    ) -> Result<ClaimResult, Error> {
+        self.claim(key, holder, lease).await
+    }
+
     /// Returns the time since which this store has every claim, by its own clock. The Unix epoch where claims cannot be lost
     /// without the log. A value that is requested after a claim covers that claim.
     async fn complete_since(&self) -> Result<Timestamp, Error> {

@@ -125,6 +125,11 @@ async fn full_server_renews_claims_and_refuses_new_ones() {
     claims.release(&ended, &node("a")).await.expect("answers");
     let error = claims.claim(&ended, &node("b"), HOUR).await.expect_err("no room");
     assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
+    let recalled = claim_key("recalled");
+    assert_eq!(claims.claim_uncalled(&recalled, &node("a"), HOUR).await.expect("answers"), ClaimResult::Won);
+    claims.done(&recalled, &node("a")).await.expect("answers");
+    assert_eq!(claims.claim_uncalled(&recalled, &node("b"), HOUR).await.expect("answers"), ClaimResult::Done);
+    claims.complete_since().await.expect("it is read from a full server");
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(claims.claim(&held, &node("b"), HOUR).await.expect("answers"), ClaimResult::Done);
     assert_eq!(claims.claim(&ended, &node("b"), HOUR).await.expect("answers"), ClaimResult::Won);

@@ -22,9 +22,10 @@ const ABANDONED_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claims.lua")));
 
-/// The script for claims that a worker holds. It also runs on a full server: a claim that cannot be renewed ends the
-/// running call, and one that is done or released takes less room.
-static HELD_SCRIPT: LazyLock<Script> = LazyLock::new(|| allow_oom_script(include_str!("claims.lua")));
+/// The script for claims that a worker holds, and for those of recalled jobs. It also runs on a full server: a claim that
+/// cannot be renewed ends the running call, and one that is done or released takes less room. Recalled jobs that wait for
+/// a claim are as few as workers have slots, and without a claim it is not known that their calls were not made.
+static ALLOW_OOM_SCRIPT: LazyLock<Script> = LazyLock::new(|| allow_oom_script(include_str!("claims.lua")));
 
 /// Returns the key of a claim.
 pub(super) fn key(prefix: &str, claim: &str) -> String {
@@ -71,15 +72,15 @@ impl ClaimStore {
         Ok(self.first_claim().await?.1)
     }
 
-    /// Runs an operation of the script on a claim.
+    /// Runs an operation of a script on a claim.
     async fn run(
         &self,
+        script: &'static Script,
         operation: &str,
         key: &ClaimKey,
         holder: &NodeId,
         lease: Duration,
     ) -> Result<ClaimAnswer, Error> {
-        let script = if operation == "claim" { &SCRIPT } else { &HELD_SCRIPT };
         let mut script = script.key(self::key(self.connection.prefix(), &key.to_string()));
         script.key(self.first_claim_key());
         script.arg(operation).arg(holder.as_str()).arg(millis(lease));
@@ -88,12 +89,17 @@ impl ClaimStore {
         let (result, lease_until, lost_holder) = self.connection.run_script(&script, &doing).await?;
         Ok(ClaimAnswer { result, lease_until, lost_holder })
     }
-}
 
-#[async_trait]
-impl Claims for ClaimStore {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
-        let ClaimAnswer { result, lease_until, lost_holder } = self.run("claim", key, holder, lease).await?;
+    /// Requests a claim by a script.
+    async fn request(
+        &self,
+        script: &'static Script,
+        key: &ClaimKey,
+        holder: &NodeId,
+        lease: Duration,
+    ) -> Result<ClaimResult, Error> {
+        let ClaimAnswer { result, lease_until, lost_holder } =
+            self.run(script, "claim", key, holder, lease).await?;
         match result.as_str() {
             "won" => Ok(ClaimResult::Won),
             // The name is empty if an older version, which did not store it, took the claim over.
@@ -103,21 +109,37 @@ impl Claims for ClaimStore {
             _ => Err(Error::permanent(format!("claim {key}"), format!("unknown answer `{result}`"))),
         }
     }
+}
+
+#[async_trait]
+impl Claims for ClaimStore {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
+        self.request(&SCRIPT, key, holder, lease).await
+    }
+
+    async fn claim_uncalled(
+        &self,
+        key: &ClaimKey,
+        holder: &NodeId,
+        lease: Duration,
+    ) -> Result<ClaimResult, Error> {
+        self.request(&ALLOW_OOM_SCRIPT, key, holder, lease).await
+    }
 
     async fn complete_since(&self) -> Result<Timestamp, Error> {
         Ok(Timestamp::from_millis(self.first_claim().await?.0))
     }
 
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
-        let answer = self.run("renew", key, holder, lease).await?;
+        let answer = self.run(&ALLOW_OOM_SCRIPT, "renew", key, holder, lease).await?;
         Ok(answer.result == "held")
     }
 
     async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
-        self.run("done", key, holder, Duration::ZERO).await.map(|_| ())
+        self.run(&ALLOW_OOM_SCRIPT, "done", key, holder, Duration::ZERO).await.map(|_| ())
     }
 
     async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
-        self.run("release", key, holder, Duration::ZERO).await.map(|_| ())
+        self.run(&ALLOW_OOM_SCRIPT, "release", key, holder, Duration::ZERO).await.map(|_| ())
     }
 }

@@ -159,6 +159,15 @@ impl Claims for TrackedPort<dyn Claims> {
         self.records.claims.watch(self.port.claim(key, holder, lease)).await
     }
 
+    async fn claim_uncalled(
+        &self,
+        key: &ClaimKey,
+        holder: &NodeId,
+        lease: Duration,
+    ) -> Result<ClaimResult, Error> {
+        self.records.claims.watch(self.port.claim_uncalled(key, holder, lease)).await
+    }
+
     async fn complete_since(&self) -> Result<Timestamp, Error> {
         self.port.complete_since().await
     }

@@ -36,7 +36,7 @@ pub enum Input {
         /// The outcome of the job is no longer wanted.
         is_recalled: bool,
     },
-    /// [`Effect::Claim`] was answered.
+    /// [`Effect::Claim`] or [`Effect::ClaimUncalled`] was answered.
     ClaimResult {
         /// Answer of the claim store.
         claimed: ClaimResult,
@@ -71,6 +71,8 @@ pub enum Interrupt {
 pub enum Effect {
     /// Ask for the claim.
     Claim(ClaimKey),
+    /// Ask for the claim of a job that was recalled. Its call is not made, but an earlier delivery may have made it.
+    ClaimUncalled(ClaimKey),
     /// Ask the claim store since when it has kept every claim.
     ReadClaimStoreStart,
     /// Call the tool.

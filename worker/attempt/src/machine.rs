@@ -61,12 +61,14 @@ pub struct Machine<'a> {
 
 /// The part of the state that an interrupt can change.
 enum JobPhase {
+    /// The claim is requested. The store may be full, or away for long.
+    Claiming,
     Calling,
     Waiting {
         due: Timestamp,
         fault: Fault,
     },
-    /// The job is being claimed, settled or finished, which is always completed.
+    /// The job is being settled or finished, which is always completed.
     Uninterruptible,
 }
 
@@ -113,6 +115,7 @@ impl<'a> Machine<'a> {
         self.interrupt = Some(interrupt);
         match mem::replace(&mut self.phase, JobPhase::Uninterruptible) {
             JobPhase::Uninterruptible => InterruptEffect::Continue,
+            JobPhase::Claiming => self.interrupt_claim(interrupt),
             JobPhase::Calling => InterruptEffect::CancelCall,
             JobPhase::Waiting { due, fault } => InterruptEffect::ReplaceWith(match interrupt {
                 Interrupt::Recalled => self.done(Outcome::Fault(cancelled_after(&fault))),
@@ -126,8 +129,25 @@ impl<'a> Machine<'a> {
     fn delivered(&mut self, is_recalled: bool) -> Effect {
         self.interrupt = is_recalled.then_some(Interrupt::Recalled);
         match self.job.claim() {
-            Some(key) => Effect::Claim(key),
+            Some(key) if is_recalled => Effect::ClaimUncalled(key),
+            Some(key) => {
+                self.phase = JobPhase::Claiming;
+                Effect::Claim(key)
+            }
             None => self.begin(),
+        }
+    }
+
+    /// Ends the wait for the claim. The request may have been executed, so the claim is requested again by the same holder,
+    /// or released.
+    fn interrupt_claim(&self, interrupt: Interrupt) -> InterruptEffect {
+        match (interrupt, self.job.claim()) {
+            (Interrupt::Recalled, Some(key)) => InterruptEffect::ReplaceWith(Effect::ClaimUncalled(key)),
+            (Interrupt::Stopping, release) => {
+                let end = DeliveryEnd::ReturnToQueue { release, delay: None };
+                InterruptEffect::ReplaceWith(Effect::Finish(end))
+            }
+            (Interrupt::Recalled, None) | (Interrupt::ClaimLost, _) => InterruptEffect::Continue,
         }
     }
 

@@ -147,6 +147,7 @@ fn show(effect: &Effect) -> String {
     let release = |claim: &Option<ClaimKey>| if claim.is_some() { ", releasing the claim" } else { "" };
     match effect {
         Effect::Claim(key) => format!("claim {}", key.step),
+        Effect::ClaimUncalled(key) => format!("claim {} without calling", key.step),
         Effect::ReadClaimStoreStart => "read the start of the claim store".to_owned(),
         Effect::Call(number) => format!("call {number}"),
         Effect::Wait(delay) => format!("wait {delay:?}"),

@@ -145,7 +145,8 @@ impl JobTask<'_> {
 
     async fn perform(&self, effect: Effect) -> ControlFlow<DeliveryEnd, Input> {
         let result = match effect {
-            Effect::Claim(key) => self.claim(key).await,
+            Effect::Claim(key) => self.claim(key, false).await,
+            Effect::ClaimUncalled(key) => self.claim(key, true).await,
             Effect::ReadClaimStoreStart => {
                 let claims = &self.context.backend.claims;
                 let start = retry("read the start of the claim store", || claims.complete_since()).await;
@@ -165,11 +166,16 @@ impl JobTask<'_> {
         }))
     }
 
-    async fn claim(&self, key: ClaimKey) -> Result<Input, Error> {
-        let claims = &self.context.backend.claims;
+    /// Requests the claim. With `is_recalled`, the call will not be made.
+    async fn claim(&self, key: ClaimKey, is_recalled: bool) -> Result<Input, Error> {
+        let (claims, lease) = (&self.context.backend.claims, self.heartbeat.lease());
         let (claimed, requested_at) = retry("claim a call", || async {
             let requested_at = Instant::now();
-            Ok((claims.claim(&key, self.holder, self.heartbeat.lease()).await?, requested_at))
+            let claimed = match is_recalled {
+                true => claims.claim_uncalled(&key, self.holder, lease).await?,
+                false => claims.claim(&key, self.holder, lease).await?,
+            };
+            Ok((claimed, requested_at))
         })
         .await?;
         if let ClaimResult::Lapsed { holder } = &claimed {

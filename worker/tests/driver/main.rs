@@ -9,3 +9,4 @@ mod harness;
 mod leases;
 mod secrets;
 mod stopping;
+mod waiting;

@@ -110,7 +110,7 @@ fn completed_claim_is_settled_as_indeterminate_without_a_call() {
     check(
         unsafe_to_repeat(),
         "
-        delivered 2, recalled => claim fetch
+        delivered 2, recalled => claim fetch without calling
         claim done  => settle indeterminate unavailable: an earlier attempt made this call, and its report came too late to count; the call may have happened, and is not repeated []
         failed      => return for 5s
         ",

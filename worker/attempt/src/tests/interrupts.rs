@@ -9,12 +9,14 @@ fn recall_before_the_call_settles_without_a_call() {
     check(
         unsafe_to_repeat(),
         &format!(
-            "delivered 1, recalled => claim fetch\n claim won => {cancelled}\n settled => acknowledge, claim done"
+            "delivered 1, recalled => claim fetch without calling\n claim won => {cancelled}\n settled => acknowledge, claim done"
         ),
     );
     check(
         unsafe_to_repeat(),
-        &format!("delivered 1 => claim fetch\n recalled => continue\n claim won => {cancelled}"),
+        &format!(
+            "delivered 1 => claim fetch\n recalled => claim fetch without calling\n claim won => {cancelled}"
+        ),
     );
 }
 
@@ -23,7 +25,7 @@ fn recalled_job_with_a_lapsed_claim_is_still_indeterminate() {
     check(
         unsafe_to_repeat(),
         "
-        delivered 2, recalled => claim fetch
+        delivered 2, recalled => claim fetch without calling
         claim lapsed          => settle indeterminate unavailable: worker w0-1-a claimed this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after an unreported attempt of w0-1-a
         ",
     );
@@ -117,8 +119,7 @@ fn stopping_worker_returns_jobs_that_may_be_called_again() {
         unsafe_to_repeat(),
         "
         delivered 1 => claim fetch
-        stopping    => continue
-        claim won   => return, releasing the claim
+        stopping    => return, releasing the claim
         ",
     );
 }
