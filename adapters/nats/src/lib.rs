@@ -12,6 +12,7 @@ mod call_updates;
 mod config;
 mod connection;
 mod dead_letters;
+mod denials;
 mod error;
 mod failure;
 mod job_queue;
@@ -240,7 +241,7 @@ impl Nats {
 
     /// Returns true if the server has denied this process the publish on a subject.
     pub fn denies(&self, subject: &str) -> bool {
-        self.connection.last_denied().is_some_and(|cause| cause.contains(subject))
+        denials::is_recorded(subject)
     }
 
     /// Returns the use of atomic batches by this process.
