@@ -19,11 +19,13 @@ mod monitoring;
 mod partitions;
 mod probes;
 mod process;
+mod redis_identity;
 mod redis_settings;
 mod refusal;
 mod report;
 mod scheduler;
 mod snapshot;
+mod statistics;
 mod tracked;
 mod worker;
 

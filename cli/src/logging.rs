@@ -25,11 +25,11 @@ use crate::output::{JsonLog, Output, TimeFormatter};
 use crate::suggest;
 
 /// Default log filter of a command.
-const COMMAND_FILTER: &str = "warn";
+const COMMAND_FILTER: &str = "warn,async_nats::connector=off";
 
 /// Default log filter of a scheduler or worker: includes its start, its end, and the partitions it leads or the servers it
 /// serves.
-const PROCESS_FILTER: &str = "info,async_nats=warn";
+const PROCESS_FILTER: &str = "info,async_nats=warn,async_nats::connector=off";
 
 /// Number of JSON lines that wait for the thread that writes them. Beyond it, logging blocks. A busy process logs some ten
 /// thousand lines a second, and a disk may stop for a moment.

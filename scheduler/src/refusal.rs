@@ -149,7 +149,7 @@ pub enum Refusal {
     },
     /// The namespace has as many live runs as it may have.
     #[error(
-        "namespace `{namespace}` has {limit} runs that have not ended, and may have no more: wait for some to end, cancel some, \
+        "namespace `{namespace}` has as many runs that have not ended as it may have, {limit}: wait for some to end, cancel some, \
          or raise `limits.live_runs` of the schedulers"
     )]
     Quota {
@@ -240,7 +240,10 @@ impl Refusal {
     /// Returns true if the same request may succeed a little later.
     pub const fn is_temporary(&self) -> bool {
         match self {
-            Self::Backend(error) | Self::Submit(SubmitError::Backend(error)) => error.retryable,
+            Self::Backend(error) | Self::Submit(SubmitError::Backend(error)) => {
+                // A scheduler creates missing streams again.
+                error.retryable || matches!(error.cause, ErrorCause::Missing)
+            }
             Self::Full { .. } | Self::NotStored { .. } | Self::Submit(SubmitError::BlobsFull(_)) => true,
             _ => false,
         }
@@ -309,5 +312,14 @@ mod tests {
         assert_eq!(Refusal::NotStored { run, cause: None }.token(), "not_stored");
         let away = longshore_ports::Error::transient("append", "no answer");
         assert_eq!(Refusal::Backend(away).token(), "internal");
+    }
+
+    #[test]
+    fn missing_stream_is_temporary_because_it_is_created_again() {
+        let missing = longshore_ports::Error::permanent("append", "stream not found");
+        let missing = Refusal::Backend(missing.with_cause(ErrorCause::Missing));
+        assert!(missing.is_temporary());
+        assert_eq!(missing.code(), 503);
+        assert!(!Refusal::Backend(longshore_ports::Error::permanent("append", "damaged")).is_temporary());
     }
 }

@@ -10,6 +10,7 @@ pub mod contract;
 pub mod directory_log;
 pub mod environment;
 pub mod five_servers;
+pub mod guarded_cluster;
 pub mod journal;
 pub mod longshore;
 pub mod monitored;

@@ -8,6 +8,12 @@ use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, Context, ErrorCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::denials::{self, PublishDenied};
+
+/// Prefix of the subjects of requests.
+pub(super) const API_PREFIX: &str = "$JS.API";
 
 /// The body of a request without parameters. The server treats an empty object like an empty body.
 #[derive(Serialize)]
@@ -19,6 +25,9 @@ pub(super) enum ApiError {
     /// The server answered with an error.
     #[error("{0}")]
     Refused(#[source] jetstream::Error),
+    /// The server denied the request.
+    #[error("{0}")]
+    Denied(#[source] PublishDenied),
     /// There was no answer, or it cannot be read.
     #[error("{0}")]
     NoAnswer(#[source] RequestError),
@@ -29,7 +38,7 @@ impl ApiError {
     pub(super) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused(error) => Some(error.error_code()),
-            Self::NoAnswer(_) => None,
+            Self::Denied(_) | Self::NoAnswer(_) => None,
         }
     }
 
@@ -46,7 +55,13 @@ pub(super) async fn request<T: DeserializeOwned>(
     subject: String,
     body: &(impl Serialize + Sync),
 ) -> Result<T, ApiError> {
-    match context.request(subject, body).await.map_err(ApiError::NoAnswer)? {
+    let whole = format!("{API_PREFIX}.{subject}");
+    let answer = tokio::select! {
+        biased;
+        denied = denials::denied(&whole, Instant::now()) => return Err(ApiError::Denied(denied)),
+        answer = context.request(subject, body) => answer,
+    };
+    match answer.map_err(ApiError::NoAnswer)? {
         Response::Ok(answer) => Ok(answer),
         Response::Err { error } => Err(ApiError::Refused(error)),
     }

@@ -10,8 +10,11 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use longshore_ports::{Blobs, Error};
 use longshore_proto::{BLOB_LIMIT_BYTES, Digest, decode, encode, subject};
+use tokio::time::Instant;
 
+use super::api::API_PREFIX;
 use super::connection::Connection;
+use super::denials;
 use super::failure::failed;
 use super::publisher::{OutgoingMessage, Publisher, StoreMode};
 
@@ -59,12 +62,24 @@ impl BlobStore {
         let doing = || format!("read {subject}");
         let stream = self.connection.context.get_stream_no_info(subject::BLOBS_STREAM).await;
         let stream = stream.map_err(|error| failed(doing(), error))?;
-        match stream.direct_get_last_for_subject(subject.as_str()).await {
+        let direct = format!("{API_PREFIX}.DIRECT.GET.{}.{subject}", subject::BLOBS_STREAM);
+        let answer = tokio::select! {
+            biased;
+            denied = denials::denied(&direct, Instant::now()) => return Err(failed(doing(), denied)),
+            answer = stream.direct_get_last_for_subject(subject.as_str()) => answer,
+        };
+        match answer {
             Ok(message) => return Ok(Some(message.payload)),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => {}
             Err(error) => return Err(failed(doing(), error)),
         }
-        match stream.get_last_raw_message_by_subject(&subject).await {
+        let from_leader = format!("{API_PREFIX}.STREAM.MSG.GET.{}", subject::BLOBS_STREAM);
+        let answer = tokio::select! {
+            biased;
+            denied = denials::denied(&from_leader, Instant::now()) => return Err(failed(doing(), denied)),
+            answer = stream.get_last_raw_message_by_subject(&subject) => answer,
+        };
+        match answer {
             Ok(message) => Ok(Some(message.payload)),
             Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
             Err(error) => Err(failed(doing(), error)),

@@ -17,8 +17,8 @@ use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use bytes::Bytes;
 use futures::StreamExt;
-use longshore_ports::Error;
 use longshore_ports::retry::{RetryPauses, retry_until};
+use longshore_ports::{Error, outage};
 use longshore_tls::is_about_certificates;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -29,6 +29,7 @@ use tracing::{error, info, warn};
 use super::address::{address, shown, without_credentials};
 use super::api::{ApiError, EmptyRequest, request};
 use super::config::NatsConfig;
+use super::denials;
 use super::error::{ConnectError, UnusableConnection};
 use super::failure::failed;
 use super::nkey::read_seed;
@@ -305,7 +306,15 @@ impl ConnectionEvents {
                 warn!(subscription, "messages from NATS came faster than they were read; some were dropped");
             }
             Event::ServerError(ServerError::Other(cause)) if is_denial(cause) => {
-                warn!(cause, "NATS denies this process a permission; give it to the user of this process");
+                let permission = denials::record(cause);
+                // The messages of a group are denied one by one.
+                if permission.is_none_or(|permission| outage::record_failure(&format!("denied {permission}")))
+                {
+                    warn!(
+                        cause,
+                        "NATS denies this process a permission; give it to the user of this process"
+                    );
+                }
                 self.deny.send_replace(Some(cause.clone()));
             }
             event => info!(%event, "NATS"),
@@ -340,6 +349,7 @@ fn is_jetstream_disabled(error: &ApiError, is_here: bool) -> bool {
     let codes = [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT];
     match error {
         ApiError::Refused(error) => codes.contains(&error.error_code()),
+        ApiError::Denied(_) => false,
         ApiError::NoAnswer(error) => error.kind() == RequestErrorKind::NoResponders && !is_here,
     }
 }

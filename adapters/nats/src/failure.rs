@@ -9,6 +9,8 @@ use std::error::Error as StdError;
 use async_nats::jetstream::{self, ErrorCode};
 use longshore_ports::{Error, ErrorCause};
 
+use super::denials::PublishDenied;
+
 /// Permanent errors of the server, beside those whose status is in the four hundreds.
 const PERMANENT: [ErrorCode; 4] = [
     ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
@@ -39,21 +41,25 @@ const NO_ROOM: [ErrorCode; 4] = [
 /// Status "too many requests": the server has too many messages that it has not stored yet.
 const BUSY: usize = 429;
 
-/// Returns the server's error that is among the sources of an error.
-fn server_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Error> {
+/// Returns the error of a type that is among the sources of an error.
+fn among_sources<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(server_error) = error.downcast_ref() {
-            return Some(server_error);
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         next = error.source();
     }
     None
 }
 
-/// Turns a failed request into an error of a port. An error without the server's own is transient.
+/// Turns a failed request into an error of a port. An error without the server's own is transient, and so is a missing
+/// permission, which an operator can give while the process runs: a result that waits for it is not lost.
 pub(super) fn failed(doing: impl Into<String>, error: impl StdError + Send + Sync + 'static) -> Error {
-    let server_error = server_error(&error);
+    if among_sources::<PublishDenied>(&error).is_some() {
+        return Error::transient(doing, error).with_cause(ErrorCause::Denied);
+    }
+    let server_error = among_sources::<jetstream::Error>(&error);
     let is_permanent = server_error.is_some_and(is_permanent);
     let cause = server_error.and_then(cause);
     let failure = if is_permanent { Error::permanent(doing, error) } else { Error::transient(doing, error) };

@@ -12,6 +12,7 @@ mod call_updates;
 mod config;
 mod connection;
 mod dead_letters;
+mod denials;
 mod error;
 mod failure;
 mod job_queue;
@@ -236,6 +237,11 @@ impl Nats {
     /// If there is no connection, or the server is too old.
     pub fn check(&self) -> Result<(), UnusableConnection> {
         self.connection.check()
+    }
+
+    /// Returns true if the server has denied this process the publish on a subject.
+    pub fn denies(&self, subject: &str) -> bool {
+        denials::is_recorded(subject)
     }
 
     /// Returns the use of atomic batches by this process.

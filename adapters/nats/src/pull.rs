@@ -12,6 +12,8 @@ use async_nats::{Client, Message, PublishError, StatusCode, Subject, SubscribeEr
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::denials::{self, PublishDenied};
+
 /// Time that a pull request is still waited for after it expired: a slow network, or a busy server.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
@@ -70,6 +72,11 @@ impl PullClient {
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let reply = format!("{}.{number}", self.inbox);
         self.client.publish_with_reply(self.consumer.clone(), reply, body.into()).await
+    }
+
+    /// Waits until the server denies a request that was sent at `sent_at` or later. Safe to cancel.
+    pub(super) async fn denied(&self, sent_at: Instant) -> PublishDenied {
+        denials::denied(&self.consumer, sent_at).await
     }
 }
 

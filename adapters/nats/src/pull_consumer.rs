@@ -96,7 +96,8 @@ impl PullConsumer {
     /// together: many messages at once cost less than the same ones one after the other.
     pub(super) async fn pull(self: &Arc<Self>, max: usize, wait: Duration) -> Result<Vec<Message>, Error> {
         let _demand = PullDemand::add(self, max);
-        let deadline = Instant::now() + if wait.is_zero() { NO_WAIT_LIMIT } else { wait };
+        let began = Instant::now();
+        let deadline = began + if wait.is_zero() { NO_WAIT_LIMIT } else { wait };
         let mut requested = None;
         loop {
             // Registered before the check, so that a message that arrives in between is noticed.
@@ -113,7 +114,14 @@ impl PullConsumer {
             }
             // A request whose end the server does not report is repeated.
             let check_again = deadline.min(Instant::now() + LONGEST_PULL + GRACE);
-            tokio::select! { () = changed => {}, () = sleep_until(check_again) => {} }
+            tokio::select! {
+                () = changed => {}
+                () = sleep_until(check_again) => {}
+                denied = client.denied(began) => {
+                    self.state().pulls.clear();
+                    return Err(failed(format!("pull from stream {}", self.stream), denied));
+                }
+            }
         }
     }
 

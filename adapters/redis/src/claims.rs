@@ -60,7 +60,11 @@ impl ClaimStore {
         let mut script = script.key(self::key(self.connection.prefix(), &key.to_string()));
         script.arg(operation).arg(holder.as_str()).arg(millis(lease));
         script.arg(millis(CLAIM_RETENTION)).arg(millis(ABANDONED_RETENTION));
-        let doing = format!("{operation} the claim on {key}");
+        let doing = match operation {
+            "claim" => format!("request the claim on {key}"),
+            "done" => format!("complete the claim on {key}"),
+            _ => format!("{operation} the claim on {key}"),
+        };
         let (result, lease_until, lost_holder) = self.connection.run_script(&script, &doing).await?;
         Ok(ClaimAnswer { result, lease_until, lost_holder })
     }

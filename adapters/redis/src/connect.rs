@@ -123,6 +123,8 @@ fn refusal(address: String, source: RedisError) -> ConnectError {
         || matches!(source.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
     if is_about_credentials {
         ConnectError::Credentials { address, source }
+    } else if source.kind() == ErrorKind::Parse {
+        ConnectError::OtherProtocol { address, source }
     } else {
         ConnectError::Other { address, source }
     }

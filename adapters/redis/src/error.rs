@@ -114,6 +114,14 @@ pub enum ConnectError {
         /// Address of its primary, as the replica reports it.
         primary: String,
     },
+    /// The server answers in another protocol.
+    #[error("the server at {address} does not answer as Redis does: correct the address")]
+    OtherProtocol {
+        /// Address of the server.
+        address: String,
+        /// The error of the parser, which shows bytes of the answer over several lines.
+        source: RedisError,
+    },
     /// Another error.
     #[error("Redis at {address} cannot be used ({source})")]
     Other {

@@ -14,6 +14,7 @@ mod claims;
 mod config;
 mod connect;
 mod connection;
+mod data_id;
 mod error;
 mod leases;
 mod permissions;
@@ -97,6 +98,17 @@ impl Redis {
     /// Returns the settings on which claims depend.
     pub async fn settings(&self) -> Result<RedisSettings, Error> {
         settings::read(&self.connection).await
+    }
+
+    /// Returns the identity of the data on the server. Processes with the same claims have the same one; a server that
+    /// lost its data gets a new one.
+    pub async fn data_id(&self) -> Result<String, Error> {
+        data_id::read(&self.connection).await
+    }
+
+    /// Returns the address of the server, without user and password.
+    pub fn address(&self) -> &str {
+        self.connection.address()
     }
 
     /// Fails if the server does not answer.

@@ -46,7 +46,12 @@ impl ProcessList {
         let [times, entries] = Self::keys(self.connection.prefix(), self.kind);
         let mut script = SCRIPT.key(times);
         script.key(entries).arg(operation).arg(name).arg(millis(lifetime)).arg(entry);
-        self.connection.run_script(&script, &format!("{operation} in the list of {}", self.kind)).await
+        let doing = match operation {
+            "present" => format!("add this process to the list of {}", self.kind),
+            "withdraw" => format!("remove this process from the list of {}", self.kind),
+            _ => format!("read the list of {}", self.kind),
+        };
+        self.connection.run_script(&script, &doing).await
     }
 
     /// Adds or renews the entry of a process, until `lifetime` from now. Returns all entries.

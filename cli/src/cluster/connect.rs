@@ -53,36 +53,40 @@ async fn with_other_failure<T>(first: Failure, other: impl Future<Output = Resul
 async fn nats(config: &Config, name: &str, role: ProcessRole) -> Result<Nats, Failure> {
     let nats_config = nats_config(config, name, config.connect_deadline);
     match role {
-        ProcessRole::Scheduler => Box::pin(connected(config, Nats::connect(nats_config))).await,
-        ProcessRole::Worker => Box::pin(connected(config, Nats::join(nats_config))).await,
+        ProcessRole::Scheduler => connected(config, Box::pin(Nats::connect(nats_config)).await),
+        ProcessRole::Worker => connected(config, Box::pin(Nats::join(nats_config)).await),
     }
 }
 
 /// Connects to Redis and checks that the user has the permissions of the role.
 async fn permitted_redis(config: &Config, role: ProcessRole) -> Result<Redis, Failure> {
-    let redis = redis(config, config.connect_deadline).await?;
+    let redis = redis_until(config, config.connect_deadline).await?;
     let role = match role {
         ProcessRole::Scheduler => redis::Role::Scheduler,
         ProcessRole::Worker => redis::Role::Worker,
     };
     let permitted = redis.check_permissions(role).await;
-    permitted.map_err(|error| refused(config, Exit::Denied, SettingKey::RedisUrl, error.to_string()))?;
+    permitted.map_err(|error| {
+        let failure = refused(config, Exit::Denied, SettingKey::RedisUrl, error.to_string());
+        // A user may have the permissions for keys of another prefix.
+        let (help, origin) =
+            (failure.help.clone().unwrap_or_default(), config.origin(SettingKey::RedisPrefix));
+        failure.help(format!("{help}; `redis.prefix` is `{}`, from: {origin}", config.redis_prefix))
+    })?;
     Ok(redis)
 }
 
 /// Connects a client to NATS.
 pub(super) async fn client(config: &Config, name: &str, deadline: Duration) -> Result<NatsClient, Failure> {
+    let server = format!("NATS at {} ({})", config.nats(), config.origin(SettingKey::NatsUrl));
     // The future of a connection is large, and every command contains one, so it is boxed.
-    Box::pin(connected(config, NatsClient::connect(nats_config(config, name, deadline)))).await
+    let connecting = Box::pin(NatsClient::connect(nats_config(config, name, deadline)));
+    connected(config, reporting(&server, connecting).await)
 }
 
-/// Awaits a connection to NATS. Names the setting to correct if it fails.
-async fn connected<T>(
-    config: &Config,
-    connecting: impl Future<Output = Result<T, nats::ConnectError>>,
-) -> Result<T, Failure> {
-    let server = format!("NATS at {} ({})", config.nats(), config.origin(SettingKey::NatsUrl));
-    reporting(&server, connecting).await.map_err(|error| {
+/// Returns a connection to NATS, or the failure with the setting to correct.
+fn connected<T>(config: &Config, connected: Result<T, nats::ConnectError>) -> Result<T, Failure> {
+    connected.map_err(|error| {
         use nats::ConnectError;
         let (exit, key) = match &error {
             ConnectError::Unreachable { .. } | ConnectError::NoStreams { .. } => {
@@ -105,16 +109,21 @@ async fn connected<T>(
     })
 }
 
-/// Connects to Redis.
+/// Connects a command to Redis.
 pub(super) async fn redis(config: &Config, connect_deadline: Duration) -> Result<Redis, Failure> {
+    let server = format!("Redis at {} ({})", config.redis_url, config.origin(SettingKey::RedisUrl));
+    reporting(&server, redis_until(config, connect_deadline)).await
+}
+
+/// Connects to Redis, until a deadline.
+async fn redis_until(config: &Config, connect_deadline: Duration) -> Result<Redis, Failure> {
     let connecting = Redis::connect(RedisConfig {
         url: config.redis_url.reveal().to_owned(),
         connect_deadline,
         prefix: config.redis_prefix.clone(),
         tls: config.redis_tls.clone(),
     });
-    let server = format!("Redis at {} ({})", config.redis_url, config.origin(SettingKey::RedisUrl));
-    reporting(&server, connecting).await.map_err(|error| {
+    connecting.await.map_err(|error| {
         use redis::ConnectError;
         let (exit, key) = match &error {
             ConnectError::Unreachable { .. } => (Exit::Unreachable, SettingKey::RedisUrl),
@@ -128,7 +137,9 @@ pub(super) async fn redis(config: &Config, connect_deadline: Duration) -> Result
             | ConnectError::DroppingTransactions { .. }
             | ConnectError::Replica { .. } => (Exit::Denied, SettingKey::RedisUrl),
             // A setting of this process is wrong.
-            ConnectError::Address { .. } => (Exit::Usage, SettingKey::RedisUrl),
+            ConnectError::Address { .. } | ConnectError::OtherProtocol { .. } => {
+                (Exit::Usage, SettingKey::RedisUrl)
+            }
             ConnectError::File(error) => (Exit::Usage, redis_file_key(error.role)),
             ConnectError::Other { .. } => (Exit::Error, SettingKey::RedisUrl),
         };
@@ -180,7 +191,7 @@ fn refused(config: &Config, exit: Exit, key: SettingKey, message: String) -> Fai
     Failure::new(exit, message).help(format!("`{}` comes from: {origin}", key.name()))
 }
 
-/// Awaits a connection, and logs what is waited for.
+/// Awaits the connection of a command, and logs what is waited for. Processes log each reason for a wait, at level info.
 async fn reporting<T>(server: &str, connecting: impl Future<Output = T>) -> T {
     let mut connecting = pin!(connecting);
     let mut pause = FIRST_REPORT_AFTER;

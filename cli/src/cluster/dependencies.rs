@@ -9,6 +9,7 @@ use longshore_redis::Probe;
 
 use super::dependency::Dependency;
 use super::logs_room::LogsRoom;
+use super::redis_identity::LastIdentity;
 use crate::metering::ProcessRole;
 
 /// The stores of one process.
@@ -41,6 +42,10 @@ pub(super) struct Dependencies {
     pub(super) redis: Dependency,
     /// Settings of Redis on which claims depend.
     pub(super) redis_settings: Dependency,
+    /// Comparisons with the Redis of the running schedulers.
+    pub(super) same_redis: Dependency,
+    /// The identity of this process's Redis.
+    pub(super) redis_identity: LastIdentity,
     /// The kind of keys that the probes of Redis write.
     pub(super) redis_probe: Probe,
 }
@@ -71,6 +76,8 @@ impl Dependencies {
             logs_room: (role == ProcessRole::Scheduler).then(LogsRoom::default),
             redis: Dependency::of_probe("redis"),
             redis_settings: Dependency::of_probe("settings of redis"),
+            same_redis: Dependency::of_probe("same redis"),
+            redis_identity: LastIdentity::default(),
             redis_probe: match role {
                 ProcessRole::Scheduler => Probe::Partitions,
                 ProcessRole::Worker => Probe::Claims,
@@ -80,7 +87,7 @@ impl Dependencies {
 
     /// Iterates over all stores: first those that are probed.
     fn all(&self) -> impl Iterator<Item = &Dependency> {
-        let probes = [&self.account, &self.redis, &self.redis_settings].into_iter();
+        let probes = [&self.account, &self.redis, &self.redis_settings, &self.same_redis].into_iter();
         let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints);
         let single = [
             &self.jobs,

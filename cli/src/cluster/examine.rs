@@ -5,8 +5,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, Message};
-use futures::StreamExt;
+use async_nats::Client;
 use longshore_nats as nats;
 use longshore_nats::{Backlog, NatsClient};
 use longshore_ports::{Error, WorkerEntry, clock};
@@ -20,10 +19,11 @@ use tokio::time::timeout;
 use super::connect;
 use super::judge;
 use super::partitions::{self, PartitionSnapshot};
-use super::report::SchedulerReport;
+use super::redis_identity::RedisIdentity;
 use super::snapshot::{
     BacklogSnapshot, ConsumerSnapshot, NatsSnapshot, RedisSnapshot, SchedulerSnapshot, StreamSnapshot,
 };
+use super::statistics;
 use crate::config::{Config, SettingKey, SettingOrigin};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -34,9 +34,6 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Time that schedulers get to answer a request for statistics. They all answer at once.
 const STATISTICS_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Number of schedulers that are listed.
-const MAX_LISTED_SCHEDULERS: usize = 100;
 
 /// Deadline of a request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -59,22 +56,6 @@ pub(crate) struct ClusterExamination {
     pub(crate) unreachable: Option<Exit>,
 }
 
-/// The statistics of a service that are used here.
-#[derive(Deserialize)]
-struct ServiceStats {
-    id: String,
-    version: String,
-    #[serde(default)]
-    endpoints: Vec<EndpointStats>,
-}
-
-/// The statistics of an endpoint. One of them contains the report of the process.
-#[derive(Deserialize)]
-struct EndpointStats {
-    #[serde(default)]
-    data: Option<SchedulerReport>,
-}
-
 /// Reads and judges the state of a cluster. All requests are sent at the same time.
 pub(crate) async fn examine(config: &Config) -> ClusterExamination {
     let (nats, redis) = tokio::join!(nats(config), redis(config));
@@ -89,6 +70,8 @@ pub(crate) async fn examine(config: &Config) -> ClusterExamination {
         Err(failure) => vec![judge::unreachable_server("Redis", failure)],
     });
     let schedulers = nats.as_ref().map_or(&[][..], |seen| &seen.schedulers);
+    findings
+        .extend(judge::same_redis(redis.as_ref().ok().and_then(|seen| seen.identity.as_ref()), schedulers));
     findings.extend(judge::stores(schedulers, workers.unwrap_or_default()));
     let unreachable = judge::unreachable([nats.as_ref().err(), redis.as_ref().err()]);
     let seen = nats.ok();
@@ -151,7 +134,7 @@ async fn nats(config: &Config) -> Result<NatsSnapshot, Failure> {
 async fn answers_of_nats(nats: &NatsClient) -> Result<NatsSnapshot, Error> {
     let status = nats.status().await?;
     let client = nats.client();
-    let schedulers = schedulers(&client).await;
+    let schedulers = statistics::schedulers(&client, STATISTICS_TIMEOUT).await;
     let clock_ahead = nats_clock(&client).await;
     let backlog = nats.backlog().await.map_err(|error| error.to_string());
     Ok(NatsSnapshot { status, clock_ahead, schedulers, backlog })
@@ -174,8 +157,10 @@ async fn answers_of_redis(config: &Config, redis: &Redis) -> Result<RedisSnapsho
     let status = redis.status().await?;
     let clock_ahead = ahead(status.clock, before, clock::now());
     let leases = redis.lease_holders(config.partitions).await?;
+    let data = redis.data_id().await.ok();
+    let identity = data.map(|data| RedisIdentity { data, address: redis.address().to_owned() });
     let write = redis.probe_write(Probe::OneKey).await;
-    Ok(RedisSnapshot { status, clock_ahead, workers, leases, write })
+    Ok(RedisSnapshot { status, clock_ahead, identity, workers, leases, write })
 }
 
 fn deadline(config: &Config) -> Duration {
@@ -183,32 +168,6 @@ fn deadline(config: &Config) -> Duration {
         SettingOrigin::Default => CONNECT_DEADLINE,
         _ => config.connect_deadline,
     }
-}
-
-/// Returns the schedulers that answer a request for the statistics of the service (ADR-32).
-async fn schedulers(client: &Client) -> Vec<SchedulerSnapshot> {
-    let inbox = client.new_inbox();
-    let Ok(answers) = client.subscribe(inbox.clone()).await else { return Vec::new() };
-    if client.publish_with_reply("$SRV.STATS.longshore", inbox, "".into()).await.is_err() {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    let mut answers = answers.take(MAX_LISTED_SCHEDULERS);
-    let collecting = async {
-        while let Some(Message { payload, .. }) = answers.next().await {
-            found.extend(serde_json::from_slice::<ServiceStats>(&payload).map(scheduler));
-        }
-    };
-    // The number of schedulers is not known, so the collection ends by its timeout only.
-    let _ = timeout(STATISTICS_TIMEOUT, collecting).await;
-    found.sort_by(|one: &SchedulerSnapshot, other| (&one.node, &one.id).cmp(&(&other.node, &other.id)));
-    found
-}
-
-fn scheduler(stats: ServiceStats) -> SchedulerSnapshot {
-    let report = stats.endpoints.into_iter().find_map(|endpoint| endpoint.data).unwrap_or_default();
-    let SchedulerReport { node, partitions, problems, atomic_batches } = report;
-    SchedulerSnapshot { id: stats.id, version: stats.version, node, partitions, problems, atomic_batches }
 }
 
 /// Returns the difference of the server's clock from the local one in milliseconds, by the time in an answer. Positive means

@@ -3,6 +3,7 @@
 mod backlog;
 mod leaders;
 mod room;
+mod same_redis;
 mod stores;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use longshore_proto::ServerName;
 use longshore_redis::{KeyCounts, Persistence};
 
 use super::partitions::PartitionSnapshot;
+use super::redis_identity::RedisIdentity;
 use super::snapshot::{NatsSnapshot, RedisSnapshot, SchedulerSnapshot};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -116,6 +118,11 @@ pub(super) fn stores(schedulers: &[SchedulerSnapshot], workers: &[WorkerEntry]) 
     let schedulers = schedulers.iter().map(|seen| (seen.node.as_str(), seen.problems.as_slice()));
     let workers = workers.iter().map(|seen| (seen.worker.as_str(), seen.problems.as_slice()));
     stores::problems(&schedulers.chain(workers).collect::<Vec<_>>())
+}
+
+/// Judges whether all schedulers use the Redis of this command, if that is known.
+pub(super) fn same_redis(own: Option<&RedisIdentity>, schedulers: &[SchedulerSnapshot]) -> Option<Finding> {
+    same_redis::finding(own, schedulers)
 }
 
 /// Returns the finding about the number of claims, which take memory of Redis until they expire.

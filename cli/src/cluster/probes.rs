@@ -1,6 +1,6 @@
 //! Periodic probes of the stores of a process, so that failures are known even without traffic.
 //!
-//! Each round writes one key to Redis that expires, requests the settings of Redis, and requests the state of each stream
+//! Each round writes one key to Redis that expires, requests the settings and the identity of Redis, and requests the state of each stream
 //! and the limits of the account from NATS. No message is published: a log is judged by its room, its leader, and the
 //! results of the last real appends.
 
@@ -52,7 +52,7 @@ async fn probe_redis(redis: &Redis, dependencies: &Dependencies, logged: &mut Lo
         logged.log_changes(&settings);
         require_no_eviction(&settings)
     });
-    tokio::join!(write, settings);
+    tokio::join!(write, settings, dependencies.redis_identity.read(redis));
 }
 
 async fn probe_nats(nats: &Nats, dependencies: &Dependencies) {

@@ -22,7 +22,7 @@ use crate::signals::Signals;
 /// Tasks that are stopped together.
 struct ShutdownStage {
     stop: CancellationToken,
-    tasks: JoinSet<&'static str>,
+    tasks: JoinSet<Result<&'static str, Failure>>,
 }
 
 /// The tasks of a process, in stages.
@@ -47,14 +47,23 @@ impl ProcessTasks {
 
     /// Starts a task in the last stage. It must run until the stage's stop token is cancelled.
     pub(super) fn start(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.start_check(name, async {
+            task.await;
+            Ok(())
+        });
+    }
+
+    /// Starts a task whose failure ends the process.
+    pub(super) fn start_check(
+        &mut self,
+        name: &'static str,
+        check: impl Future<Output = Result<(), Failure>> + Send + 'static,
+    ) {
         if self.stages.is_empty() {
             self.stage();
         }
         if let Some(stage) = self.stages.last_mut() {
-            stage.tasks.spawn(async move {
-                task.await;
-                name
-            });
+            stage.tasks.spawn(async move { check.await.map(|()| name) });
         }
     }
 
@@ -102,7 +111,8 @@ impl ProcessTasks {
         }
         let (ended, ..) = select_all(ends).await;
         let message = match ended {
-            Some(Ok(name)) => format!("{name} has ended"),
+            Some(Ok(Ok(name))) => format!("{name} has ended"),
+            Some(Ok(Err(failure))) => return failure,
             Some(Err(error)) => bug(&error),
             None => "all tasks have ended".to_owned(),
         };

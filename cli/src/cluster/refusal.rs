@@ -52,6 +52,9 @@ pub(super) fn refusal_of(headers: &HeaderMap, body: &[u8]) -> Option<Refusal> {
     let help = match reason.as_str() {
         FULL => Some("`longshore doctor` shows which store is full".to_owned()),
         DENIED => Some("`longshore doctor` shows which process lacks a permission".to_owned()),
+        _ if exit == Exit::Unreachable => {
+            Some("try again a little later; `longshore doctor` shows what is not available".to_owned())
+        }
         _ => None,
     };
     Some(Refusal { reason, failure: Failure::new(exit, format!("{text}{lines}")).maybe_help(help) })

@@ -1,5 +1,5 @@
 //! The report of a scheduler in its service statistics, for `longshore doctor`: its node id, the partitions that it leads,
-//! and the stores that it cannot use.
+//! its Redis, and the stores that it cannot use.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::dependencies::Dependencies;
 use super::dependency::NOT_ASKED;
+use super::redis_identity::RedisIdentity;
 
 /// Number of problems in a report, so that it fits into a message.
 const MAX_REPORTED_PROBLEMS: usize = 20;
@@ -30,6 +31,9 @@ pub(crate) struct SchedulerReport {
     /// Its use of atomic batches. `None` in the report of an older version.
     #[serde(default)]
     pub(crate) atomic_batches: Option<BatchStatus>,
+    /// Its Redis. `None` if it was not read recently, and in the report of an older version.
+    #[serde(default)]
+    pub(crate) redis: Option<RedisIdentity>,
 }
 
 /// The report of a leader about a partition.
@@ -63,6 +67,7 @@ pub(super) fn reporter(
             partitions,
             problems,
             atomic_batches: Some(nats.batch_status()),
+            redis: dependencies.redis_identity.current(),
         };
         serde_json::to_value(report).unwrap_or(Value::Null)
     };

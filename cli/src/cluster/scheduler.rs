@@ -13,6 +13,7 @@ use tracing::error;
 use super::dependencies::Dependencies;
 use super::monitoring::Monitoring;
 use super::process::ProcessTasks;
+use super::redis_identity::RedisComparison;
 use super::report::reporter;
 use super::tracked::{tracked, tracked_port};
 use super::{backend, close, connect, gauges};
@@ -38,8 +39,15 @@ pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
     let dependencies = monitoring.connected(&nats, &redis);
+    let comparing = RedisComparison::start((&nats, &redis), &dependencies, config, ProcessRole::Scheduler);
+    let comparison = tokio::select! {
+        started = comparing => started?,
+        _ = signals.next() => return Ok(Exit::Interrupted),
+    };
     longshore_scheduler::export_refusals();
-    let process = compose(config, id, (&nats, &redis), &dependencies, ending);
+    let mut process = compose(config, id, (&nats, &redis), &dependencies, ending);
+    let stop = process.stage();
+    process.start_check("the comparison of Redis", comparison.follow(stop));
     process.run(signals, END_LIMIT, close(&nats)).await
 }
 

@@ -6,6 +6,7 @@ use longshore_ports::{Error, WorkerEntry};
 use longshore_redis as redis;
 use serde::Serialize;
 
+use super::redis_identity::RedisIdentity;
 use super::report::PartitionReport;
 
 /// The jobs of a server in the queue.
@@ -78,6 +79,8 @@ pub(crate) struct SchedulerSnapshot {
     pub(crate) problems: Vec<String>,
     /// Its use of atomic batches. `None` for an older version.
     pub(crate) atomic_batches: Option<nats::BatchStatus>,
+    /// Its Redis. `None` if it did not read it recently, and for an older version.
+    pub(crate) redis: Option<RedisIdentity>,
 }
 
 /// The state of Redis, with workers and leases.
@@ -85,6 +88,8 @@ pub(super) struct RedisSnapshot {
     pub(super) status: redis::RedisStatus,
     /// Difference of the server's clock from the local one in milliseconds, positive if ahead.
     pub(super) clock_ahead: i64,
+    /// Its identity; `None` if it could not be read.
+    pub(super) identity: Option<RedisIdentity>,
     pub(super) workers: Vec<WorkerEntry>,
     /// The holder of the lease on each partition.
     pub(super) leases: Vec<Option<String>>,

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::dependencies::Dependencies;
 use super::monitoring::Monitoring;
 use super::process::ProcessTasks;
+use super::redis_identity::RedisComparison;
 use super::report::reported_problems;
 use super::tracked::{tracked, tracked_port};
 use super::{backend, close, connect};
@@ -53,7 +54,14 @@ pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Fai
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
     let dependencies = monitoring.connected(&nats, &redis);
-    let process = compose(config, id, &pool, (&nats, &redis), &dependencies, ending);
+    let comparing = RedisComparison::start((&nats, &redis), &dependencies, config, ProcessRole::Worker);
+    let comparison = tokio::select! {
+        started = comparing => started?,
+        _ = signals.next() => return Ok(Exit::Interrupted),
+    };
+    let mut process = compose(config, id, &pool, (&nats, &redis), &dependencies, ending);
+    let stop = process.stage();
+    process.start_check("the comparison of Redis", comparison.follow(stop));
     let closing = async {
         if timeout(CLOSE_LIMIT, pool.close()).await.is_err() {
             warn!("the MCP servers were not closed in time");

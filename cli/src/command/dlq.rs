@@ -72,7 +72,8 @@ pub(super) async fn drop(args: DlqDropArgs, config: &Config, output: &Output) ->
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     let numbers = chosen(&client, &args.which).await?;
     let are_named = !args.which.numbers.is_empty();
-    let what = format!("{} refused submits of the namespace `{}`", numbers.len(), config.namespace);
+    let submits = if numbers.len() == 1 { "submit" } else { "submits" };
+    let what = format!("{} refused {submits} of the namespace `{}`", numbers.len(), config.namespace);
     if !are_named
         && !numbers.is_empty()
         && !args.yes
@@ -134,12 +135,17 @@ fn table(dead_letters: &[DeadLetter], times: &TimeFormatter, room: TableRoom) ->
             StyledLine::of(FAINT, &times.shown(dead_letter.at)),
             StyledLine::of(BAD, &dead_letter.code),
             StyledLine::of(PLAIN, &dead_letter.subject),
-            StyledLine::of(PLAIN, &dead_letter.reason),
+            StyledLine::of(PLAIN, &one_line(&dead_letter.reason)),
         ]
     }));
     let subject = ShrinkingColumn::new(3, 16, Truncation::Middle);
     let words = ShrinkingColumn::new(4, 16, Truncation::End);
     aligned_within(rows, room, &[subject, words])
+}
+
+/// Returns a reason in one line. It has each problem of the inputs on a line of its own.
+fn one_line(reason: &str) -> String {
+    reason.replace('\n', "; ")
 }
 
 fn page(dead_letter: &DeadLetter, times: &TimeFormatter) -> Vec<StyledLine> {
@@ -148,7 +154,8 @@ fn page(dead_letter: &DeadLetter, times: &TimeFormatter) -> Vec<StyledLine> {
         fact("refused", StyledLine::of(PLAIN, &times.shown(dead_letter.at))),
         fact(
             "reason",
-            StyledLine::of(BAD, &dead_letter.code).with(PLAIN, &format!(": {}", dead_letter.reason)),
+            StyledLine::of(BAD, &dead_letter.code)
+                .with(PLAIN, &format!(": {}", one_line(&dead_letter.reason))),
         ),
         fact("subject", StyledLine::of(PLAIN, &dead_letter.subject)),
     ];
@@ -172,7 +179,7 @@ mod tests {
             seq: 17,
             at: Timestamp::from_millis(1_795_187_471_000),
             code: "unknown_workflow".to_owned(),
-            reason: "no workflow `x` is registered\nin namespace `default`".to_owned(),
+            reason: "input `n` wants a number\nthere is no input `k`".to_owned(),
             subject: "longshore.v1.submit.default.x".to_owned(),
             headers: [("longshore-id".to_owned(), "order-1".to_owned())].into(),
             body: "{}".to_owned(),
@@ -189,10 +196,10 @@ mod tests {
             rows[1].starts_with("17      2026-11-20T15:11:11.000Z  unknown_workflow  longshore.v1"),
             "{rows:?}"
         );
-        assert!(rows[1].ends_with("no workflow `x` is registered in namespace `default`"), "{rows:?}");
+        assert!(rows[1].ends_with("input `n` wants a number; there is no input `k`"), "{rows:?}");
         assert_eq!(
             page(&dead_letter(), &TimeFormatter::default())[1].text(),
-            "reason   unknown_workflow: no workflow `x` is registered in namespace `default`"
+            "reason   unknown_workflow: input `n` wants a number; there is no input `k`"
         );
         assert_eq!(
             page(&dead_letter(), &TimeFormatter::default())[3].text(),

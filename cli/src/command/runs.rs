@@ -22,6 +22,7 @@ pub(super) use self::cancel::cancel;
 pub(super) use self::data_dir::DirectoryRuns;
 pub(super) use self::value::output;
 
+use self::run_count::run_count;
 use super::result::RUN_SCHEMA;
 use crate::args::{DEFAULT_DATA_DIR, RunFilterArgs, RunSourceArgs, RunsListArgs, RunsShowArgs};
 use crate::cluster::Client;
@@ -167,9 +168,8 @@ fn incomplete_list(cause: &str) -> Failure {
 /// Returns the message that the list was cut at its limit, with the options that show more.
 fn continuation_hint(shown: usize, is_continued: bool, next: RunCursor) -> String {
     let which = if is_continued { "next" } else { "newest" };
-    format!(
-        "showing the {which} {shown} runs: --limit shows more, and the list continues with --after {next}"
-    )
+    let runs = if shown == 1 { "run".to_owned() } else { run_count(shown) };
+    format!("showing the {which} {runs}: --limit shows more, and the list continues with --after {next}")
 }
 
 /// Shows a run in full.
@@ -236,4 +236,16 @@ pub(super) async fn find_local_run(local: &DirectoryRuns, text: &str) -> Result<
         Failure::new(Exit::NotFound, format!("there is no run {run}"))
             .help("`longshore runs list` shows the runs")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hint_names_one_run_in_the_singular() {
+        let cursor = || "1-run_00_01kbgq5v8m3n4p5q6r7s8t9v0w".parse::<RunCursor>().expect("a cursor");
+        assert!(continuation_hint(1, false, cursor()).starts_with("showing the newest run: "));
+        assert!(continuation_hint(2, true, cursor()).starts_with("showing the next 2 runs: "));
+    }
 }

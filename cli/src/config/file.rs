@@ -96,6 +96,9 @@ impl ConfigFile {
         };
         match flat(value.get_ref()) {
             Some(text) => self.values.push((key, text, line)),
+            None if value.get_ref().is_array() => {
+                self.problems.push(format!("{position}: `{name}` has a part that is not text in quotes"));
+            }
             None => self.problems.push(format!("{position}: `{name}` is not one value")),
         }
     }
@@ -109,7 +112,7 @@ fn flat(value: &DeValue<'_>) -> Option<String> {
         DeValue::Float(number) => Some(number.to_string()),
         DeValue::Boolean(yes) => Some(yes.to_string()),
         DeValue::Array(parts) => {
-            let parts: Option<Vec<_>> = parts.iter().map(|part| flat(part.get_ref())).collect();
+            let parts: Option<Vec<_>> = parts.iter().map(|part| part.get_ref().as_str()).collect();
             parts.map(|parts| parts.join(","))
         }
         DeValue::Datetime(_) | DeValue::Table(_) => None,

@@ -93,6 +93,13 @@ fn lists_and_numbers_of_the_file_are_read() {
 }
 
 #[test]
+fn list_with_a_number_is_refused_with_its_line() {
+    let refusal = load(&CommandLineSettings::default(), &[], "[nats]\nurl = [\"nats://a\", 5]\n")
+        .expect_err("a number");
+    assert!(refusal.contains("l.toml:2: `nats.url` has a part that is not text in quotes"), "{refusal}");
+}
+
+#[test]
 fn secret_is_read_from_its_own_file_and_never_shown() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("redis");

@@ -106,7 +106,11 @@ impl fmt::Debug for StoreAddress {
 pub(super) fn nats_urls(text: &str) -> Result<Vec<StoreAddress>, String> {
     let whole = |part: &str| if part.contains("://") { part.to_owned() } else { format!("nats://{part}") };
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let urls: Option<Vec<_>> = parts.map(|part| address(&whole(part), &["nats", "tls"])).collect();
+    // An address of NATS has no path. `nats//user:password@host`, without its colon, would be one of the host `nats`.
+    let has_no_path =
+        |url: &StoreAddress| Url::parse(url.reveal()).is_ok_and(|url| ["", "/"].contains(&url.path()));
+    let parsed = |part: &str| address(&whole(part), &["nats", "tls"]).filter(has_no_path);
+    let urls: Option<Vec<_>> = parts.map(parsed).collect();
     let urls = urls.filter(|urls| !urls.is_empty());
     urls.ok_or_else(|| "nats://host:4222 or tls://host:4222, or several with commas".to_owned())
 }
@@ -255,7 +259,10 @@ mod tests {
 
     #[test]
     fn invalid_addresses_are_refused() {
-        for bad in ["", ",", "http://a", "nats://", "nats://a b", "redis://a"] {
+        let without_colon = ["nats//user:pw@host", "nats:/user:pw@host", "user:pw@host/path"];
+        for bad in
+            ["", ",", "http://a", "nats://", "nats://a b", "redis://a"].into_iter().chain(without_colon)
+        {
             assert!(nats_urls(bad).is_err(), "{bad}");
         }
         for bad in ["", "host:6379", "http://a", "redis://"] {

@@ -40,7 +40,8 @@ async fn process_without_nats_or_redis_reports_it_and_gives_up_in_time() {
     ];
     for (role, nats, redis, what, origin) in cases {
         let ended = process(&scratch, &[role, "--connect-deadline", "2s"], &nats, &redis).run().await;
-        let ended = ended.expecting(6).saying(&[&format!("waiting for {what}"), "within 2s", origin]);
+        let ended =
+            ended.expecting(6).saying(&[&format!("cannot connect to {what} yet"), "within 2s", origin]);
         assert!(ended.took < IN_TIME, "{ended}");
     }
     let neither = process(
@@ -67,7 +68,7 @@ async fn process_started_before_nats_waits_for_it() {
     let scratch = Scratch::new(&json!({}));
     let (mut nats, redis) = (NatsServer::absent(), RedisServer::start().await);
     let scheduler = process(&scratch, &["scheduler"], &nats.url(), &redis.url()).start();
-    until("it says what it waits for", || scheduler.stderr().contains("waiting for NATS")).await;
+    until("it says what it waits for", || scheduler.stderr().contains("cannot connect to NATS yet")).await;
     nats.start_again().await;
     until("it works", || scheduler.stderr().contains("scheduler started")).await;
     scheduler.terminate();
@@ -85,6 +86,7 @@ async fn wrong_credentials_are_refused_at_once_and_not_shown() {
     let wrong = process(&scratch, &["scheduler"], &with(&nats.url(), "longshore:wr0ng"), &redis.url());
     let refused = wrong.run().await.expecting(4).saying(&["refuses the connection"]);
     assert!(!refused.stderr.contains("wr0ng"), "{refused}");
+    assert_eq!(refused.stderr.lines().count(), 2, "an error and a help: {refused}");
     let wrong = process(&scratch, &["worker"], &open_nats.url(), &with(&redis.url(), "me:wr0ng"));
     let refused = wrong.run().await.expecting(4).saying(&["refuses the credentials"]);
     assert!(!refused.stderr.contains("wr0ng"), "{refused}");
@@ -96,6 +98,26 @@ async fn wrong_credentials_are_refused_at_once_and_not_shown() {
     assert!(!report.stdout.contains("right"), "{report}");
     let url = setting(&report.json(), "nats.url");
     assert!(url["value"].as_str().unwrap().contains("nats://***@"), "{url}");
+}
+
+#[tokio::test]
+async fn address_of_another_service_is_a_wrong_setting() {
+    let scratch = Scratch::new(&json!({}));
+    let (nats, redis) = (NatsServer::start().await, RedisServer::start().await);
+    let other = nats.url().replace("nats://", "redis://");
+    let doctor = process(&scratch, &["doctor", "--connect-deadline", "5s"], &nats.url(), &other);
+    doctor.run().await.expecting(2);
+    let refused = process(&scratch, &["scheduler"], &nats.url(), &other).run().await.expecting(2);
+    let error: Vec<_> = refused.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert!(
+        error.len() == 1 && error[0].ends_with("does not answer as Redis does: correct the address"),
+        "{refused}"
+    );
+    let prefixed = process(&scratch, &["scheduler"], &nats.url(), &redis.url());
+    let _: String = redis.ask(&["ACL", "SETUSER", "default", "resetkeys", "~ls:*"]);
+    let _: String = redis.ask(&["CONFIG", "SET", "appendonly", "no"]);
+    let refused = prefixed.env("LONGSHORE_REDIS__PREFIX", "other").run().await.expecting(4);
+    refused.saying(&["does not allow", "`redis.prefix` is `other`, from: LONGSHORE_REDIS__PREFIX"]);
 }
 
 #[tokio::test]

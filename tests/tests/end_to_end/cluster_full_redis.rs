@@ -1,7 +1,11 @@
 //! A cluster whose Redis is full: runs are shown, watched and cancelled, and a scheduler that starts can make room.
 
-use longshore_tests::cluster::{Cluster, PARTITIONS, chain};
+use futures::StreamExt;
+use longshore_tests::cluster::{Cluster, PARTITIONS, chain, once};
+use longshore_tests::longshore::PATIENCE;
 use longshore_tests::wait::until;
+use serde_json::Value;
+use tokio::time::timeout;
 
 /// A workflow whose only job no worker takes.
 const WAITING: &str = "longshore: v1
@@ -81,6 +85,30 @@ async fn runs_are_shown_watched_and_cancelled_while_redis_is_full() {
     }
     cluster.client(["watch", unknown]).run().await.expecting(5);
     assert_eq!(cluster.ended(&submitted).await["status"], "succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_that_is_cancelled_while_its_call_waits_for_a_claim_was_not_called() {
+    let cluster = Cluster::start(1, 1, 0).await;
+    push(&cluster, "once", &once("once")).await;
+    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
+    let mut updates = client.subscribe("longshore.v1.evt.default.once.*.run").await.unwrap();
+    set_limit(&cluster, "1");
+    let run = cluster.submit(&["once"]).await;
+    until("the call waits for its claim", || cluster.said().contains("cannot claim a call")).await;
+    cluster.client(["runs", "cancel", &run]).run().await.expecting(0);
+    let ended = async {
+        while let Some(update) = updates.next().await {
+            let update: Value = serde_json::from_slice(&update.payload).unwrap();
+            if !["running", "cancelling"].contains(&update["status"].as_str().unwrap()) {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, ended).await.unwrap();
+    set_limit(&cluster, "0");
+    let ended = cluster.ended(&run).await;
+    assert_eq!((&ended["status"], &ended["steps"][0]["status"]), (&"cancelled".into(), &"cancelled".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::Command;
 
 use longshore_tests::cluster::{Cluster, Role, once};
-use longshore_tests::redis_server::RedisServer;
 use longshore_tests::wait::until;
 use serde_json::Value;
 
@@ -33,22 +32,6 @@ async fn call_is_not_repeated_after_redis_is_emptied_and_its_worker_is_killed() 
     assert_eq!(ended["steps"][0]["status"], "indeterminate", "{ended}");
     let attempt = &ended["steps"][0]["attempts"][0];
     assert!(attempt["worker"].is_string(), "the worker of the call is named: {ended}");
-}
-
-#[tokio::test]
-async fn worker_on_another_redis_does_not_repeat_a_call() {
-    let mut cluster = Cluster::start(1, 1, 5_000).await;
-    let other = RedisServer::start().await;
-    cluster.scratch.write("once.json", once("once"));
-    let run = cluster.submit(&["once.json"]).await;
-    let journal = cluster.scratch.journal();
-    until("the call is being made", || journal.lines() > 0).await;
-    let worker =
-        cluster.scratch.longshore(["worker"]).env("MEMBER", "2").env("REDIS_URL", &other.url()).start();
-    cluster.kill_member(WORKERS[0]).await;
-    let ended = cluster.ended(&run).await;
-    assert_eq!(journal.calls().len(), 1, "{ended}\n{}\n{}", cluster.said(), worker.stderr());
-    assert_eq!(ended["steps"][0]["status"], "indeterminate", "{ended}");
 }
 
 #[tokio::test]

@@ -2,18 +2,13 @@
 
 #![expect(clippy::expect_used, reason = "what is not as it was shipped has failed the test")]
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, jetstream};
+use async_nats::{Client, jetstream};
 use futures::StreamExt;
-use longshore_tests::longshore::{Longshore, StartedCommand};
-use longshore_tests::nats_server::{NatsServer, NatsSetup};
-use longshore_tests::redis_server::RedisServer;
-use longshore_tests::redis_users::{self, password, users};
-use longshore_tests::scratch::Scratch;
-use longshore_tests::tables::Tables;
+use longshore_tests::guarded_cluster::{GuardedCluster, WORKFLOW, accounts};
+use longshore_tests::longshore::StartedCommand;
+use longshore_tests::redis_users::{self, password};
 use longshore_tests::tools::Tools;
 use longshore_tests::wait::{until, until_true};
 use serde_json::{Value, json};
@@ -21,102 +16,6 @@ use tokio::time::timeout;
 
 /// The time in which a message that must not arrive would have arrived.
 const NOTHING: Duration = Duration::from_millis(500);
-
-const ROLES: [&str; 3] = ["scheduler", "worker", "operator"];
-
-/// A workflow with a step that may be repeated, one that may not and is claimed, and a large input, which is stored as a blob.
-const WORKFLOW: &str = "longshore: v1
-name: guarded
-inputs: { text: { type: string, default: hello } }
-steps:
-  - { id: first, call: tables/note, with: { text: '${{ inputs.text }}' }, retry: 3 }
-  - { id: second, call: tables/note, with: { text: 'once' } }
-";
-
-fn shipped(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join(path);
-    fs::read_to_string(path).expect("it is shipped")
-}
-
-/// Returns the shipped accounts with the namespaces `a` and `b`, copied from `default` as the file says.
-fn accounts() -> String {
-    let text = shipped("nats/accounts.conf");
-    let start = text.find("\n  default {").expect("an account for a namespace");
-    let (ours, namespace) = text.split_at(start);
-    let namespace = namespace.trim_end().strip_suffix('}').expect("the end of the accounts");
-    let both: String = ["a", "b"].map(|name| namespace.replace("default", name)).concat();
-    let mut text = format!("{ours}{both}}}\n");
-    for (variable, user) in [("SCHEDULER", "scheduler"), ("WORKER", "worker"), ("OPERATOR", "operator")] {
-        text = text.replace(&format!("$NATS_{variable}_PASSWORD"), &password(user));
-    }
-    text.replace("$NATS_DEFAULT_PASSWORD", "pw-a")
-        .replace("{ user: b, password: pw-a }", "{ user: b, password: pw-b }")
-}
-
-/// NATS and Redis with the shipped users.
-struct Guarded {
-    nats: NatsServer,
-    redis: RedisServer,
-    scratch: Scratch,
-}
-
-impl Guarded {
-    async fn start() -> Self {
-        Self::start_with(&[]).await
-    }
-
-    async fn start_with(without: &[&str]) -> Self {
-        Self::start_on(accounts(), without).await
-    }
-
-    async fn start_on(accounts: String, without: &[&str]) -> Self {
-        let nats =
-            NatsServer::start_with(NatsSetup { server_settings: accounts, ..NatsSetup::default() }).await;
-        let scratch = Scratch::new(&json!({}));
-        scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
-        scratch.write("guarded.yaml", WORKFLOW);
-        let redis = redis_users::start(scratch.path(), &users(without)).await;
-        Self { nats, redis, scratch }
-    }
-
-    fn nats_url(&self, user: &str) -> String {
-        self.nats.url().replace("nats://", &format!("nats://{user}:{}@", password(user)))
-    }
-
-    /// Returns a process of a role, or a client of a namespace.
-    fn longshore(&self, user: &str, arguments: &[&str]) -> Longshore {
-        let command = self.scratch.longshore(arguments).env("NATS_URL", &self.nats_url(user));
-        let command = command.env("LONGSHORE_PARTITIONS", "2");
-        if !ROLES.contains(&user) {
-            return command.env("LONGSHORE_NAMESPACE", user);
-        }
-        let redis = redis_users::url(&self.redis, user);
-        command.env("LONGSHORE_NATS__INBOX_PREFIX", &format!("_INBOX_{user}")).env("REDIS_URL", &redis)
-    }
-
-    /// Starts a worker and then a scheduler.
-    async fn processes(&self) -> [StartedCommand; 2] {
-        let worker = self.longshore("worker", &["worker"]).start();
-        until("the worker waits", || worker.stderr().contains("connected to NATS")).await;
-        let scheduler = self.longshore("scheduler", &["scheduler"]).start();
-        until("the worker has started", || worker.stderr().contains("worker started")).await;
-        until("requests are served", || scheduler.stderr().contains("serving requests")).await;
-        [worker, scheduler]
-    }
-
-    /// Connects a plain NATS client.
-    async fn connect(&self, user: &str) -> Client {
-        let prefix = if ROLES.contains(&user) { format!("_INBOX_{user}") } else { "_INBOX".to_owned() };
-        let options = ConnectOptions::with_user_and_password(user.to_owned(), password(user));
-        let options = options.custom_inbox_prefix(prefix).request_timeout(Some(Duration::from_secs(1)));
-        options.connect(self.nats.url()).await.expect("connects")
-    }
-
-    /// Returns the lines of the NATS log about refused actions.
-    fn violations(&self) -> Vec<String> {
-        self.nats.log().lines().filter(|line| line.contains("Violation")).map(str::to_owned).collect()
-    }
-}
 
 async fn refuses(client: &Client, subject: &str, body: &str) {
     // JetStream itself answers that the account has no JetStream.
@@ -127,7 +26,7 @@ async fn refuses(client: &Client, subject: &str, body: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_works_with_the_shipped_permissions_and_is_refused_nothing() {
-    let guarded = Guarded::start().await;
+    let guarded = GuardedCluster::start().await;
     let [worker, scheduler] = guarded.processes().await;
     let a = |arguments: &[&str]| guarded.longshore("a", arguments).run();
     a(&["workflows", "push", "guarded.yaml"]).await.expecting(0);
@@ -180,7 +79,7 @@ async fn cluster_works_with_the_shipped_permissions_and_is_refused_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_of_a_namespace_is_refused_other_namespaces_and_the_system() {
-    let guarded = Guarded::start().await;
+    let guarded = GuardedCluster::start().await;
     let processes = guarded.processes().await;
     let b = |arguments: &[&str]| guarded.longshore("b", arguments).run();
     b(&["workflows", "push", "guarded.yaml"]).await.expecting(0);
@@ -266,7 +165,7 @@ async fn client_of_a_namespace_is_refused_other_namespaces_and_the_system() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_may_not_change_streams_or_receive_answers_and_operator_may_not_forge() {
-    let guarded = Guarded::start().await;
+    let guarded = GuardedCluster::start().await;
     let processes = guarded.processes().await;
     let worker = guarded.connect("worker").await;
     for request in
@@ -312,7 +211,7 @@ async fn worker_may_not_change_streams_or_receive_answers_and_operator_may_not_f
 }
 
 /// Runs a call that reports progress, and returns the updates that the namespace received.
-async fn progress_of_a_run(guarded: &Guarded) -> Vec<String> {
+async fn progress_of_a_run(guarded: &GuardedCluster) -> Vec<String> {
     let everything = Tools::find().everything().entry();
     guarded.scratch.servers(&json!({ "everything": everything }));
     let with = json!({ "duration": 3, "steps": 3 });
@@ -333,7 +232,7 @@ async fn progress_of_a_run(guarded: &Guarded) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_may_publish_progress_and_works_without_that_permission() {
-    let guarded = Guarded::start().await;
+    let guarded = GuardedCluster::start().await;
     let updates = progress_of_a_run(&guarded).await;
     assert!(updates.iter().any(|update| update.contains(r#""activity":"progress""#)), "{updates:?}");
     assert_eq!(guarded.violations(), Vec::<String>::new());
@@ -341,14 +240,14 @@ async fn worker_may_publish_progress_and_works_without_that_permission() {
     let permission = r#", "longshore.v1.evt.*.*.*.call""#;
     let earlier = accounts();
     assert!(earlier.contains(permission));
-    let guarded = Guarded::start_on(earlier.replace(permission, ""), &[]).await;
+    let guarded = GuardedCluster::start_on(earlier.replace(permission, ""), &[]).await;
     assert_eq!(progress_of_a_run(&guarded).await, Vec::<String>::new());
     assert_eq!(guarded.violations().len(), 1, "it tries once: {:?}", guarded.violations());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operator_reads_redis_and_writes_neither_checkpoints_nor_claims() {
-    let guarded = Guarded::start().await;
+    let guarded = GuardedCluster::start().await;
     let url = guarded.redis.url().replace("redis://", &format!("redis://operator:{}@", password("operator")));
     let client = redis::Client::open(url).expect("an address");
     let mut operator = client.get_connection().expect("connects");
@@ -362,7 +261,7 @@ async fn operator_reads_redis_and_writes_neither_checkpoints_nor_claims() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_does_not_make_the_call_of_a_run_that_was_cancelled_before_it_started() {
-    let guarded = Guarded::start().await;
+    let guarded = GuardedCluster::start().await;
     let [worker, scheduler] = guarded.processes().await;
     let a = |arguments: &[&str]| guarded.longshore("a", arguments).run();
     a(&["workflows", "push", "guarded.yaml"]).await.expecting(0);
@@ -386,7 +285,7 @@ async fn worker_does_not_make_the_call_of_a_run_that_was_cancelled_before_it_sta
 
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_of_another_user_than_the_operator_ends_with_4() {
-    let guarded = Guarded::start().await;
+    let guarded = GuardedCluster::start().await;
     let processes = guarded.processes().await;
     let doctor = |user: &str| guarded.longshore(user, &["doctor", "--connect-deadline", "3s"]);
     doctor("operator").run().await.expecting(0);
@@ -407,18 +306,18 @@ async fn doctor_of_another_user_than_the_operator_ends_with_4() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_permission_is_named_at_the_start() {
-    let guarded = Guarded::start().await;
+    let guarded = GuardedCluster::start().await;
     // It may not receive answers with the default inbox.
     let without_inbox =
         guarded.longshore("scheduler", &["scheduler"]).env("LONGSHORE_NATS__INBOX_PREFIX", "_INBOX");
     without_inbox.run().await.expecting(4).saying(&["ermissions Violation", "_INBOX", "nats.inbox_prefix"]);
-    let without_command = Guarded::start_with(&["+hset"]).await;
+    let without_command = GuardedCluster::start_with(&["+hset"]).await;
     let scheduler = without_command.longshore("scheduler", &["scheduler"]).run().await.expecting(4);
     scheduler.saying(&["does not allow HSET on ls:{p00}:", "deploy/redis/users.conf"]);
-    let without_keys = Guarded::start_with(&["~ls:claim:*"]).await;
+    let without_keys = GuardedCluster::start_with(&["~ls:claim:*"]).await;
     let worker = without_keys.longshore("worker", &["worker"]).run().await.expecting(4);
     worker.saying(&["does not allow HSET on ls:claim:"]);
-    let without_rows = Guarded::start_with(&["%R~ls:{p*}:rows"]).await;
+    let without_rows = GuardedCluster::start_with(&["%R~ls:{p*}:rows"]).await;
     let worker = without_rows.longshore("worker", &["worker"]).run().await.expecting(4);
     worker.saying(&["does not allow EVAL_RO on ls:{p00}:rows"]);
 }

@@ -61,12 +61,14 @@ pub struct Machine<'a> {
 enum JobPhase {
     /// The decision about the grant is awaited.
     Asking,
+    /// The claim is requested. The store may be full, or away for long.
+    Claiming,
     Calling,
     Waiting {
         due: Timestamp,
         fault: Fault,
     },
-    /// The job is being claimed, settled or finished, which is always completed.
+    /// The job is being settled or finished, which is always completed.
     Uninterruptible,
 }
 
@@ -118,6 +120,7 @@ impl<'a> Machine<'a> {
         self.interrupt = Some(interrupt);
         match mem::replace(&mut self.phase, JobPhase::Uninterruptible) {
             JobPhase::Uninterruptible => InterruptEffect::Continue,
+            JobPhase::Claiming => self.interrupt_claim(interrupt),
             JobPhase::Calling => InterruptEffect::CancelCall,
             JobPhase::Asking => match interrupt {
                 // The decision shows if the call was made.
@@ -139,9 +142,29 @@ impl<'a> Machine<'a> {
     fn delivered(&mut self, is_recalled: bool) -> Effect {
         self.interrupt = is_recalled.then_some(Interrupt::Recalled);
         match self.job.claim() {
-            Some(key) => Effect::Claim(key),
-            None => self.before_calls(),
+            // Calls with a claim are safe to repeat, so it does not matter if an earlier delivery made one.
+            Some(key) if !is_recalled => {
+                self.phase = JobPhase::Claiming;
+                Effect::Claim(key)
+            }
+            _ => self.before_calls(),
         }
+    }
+
+    /// Ends the wait for the claim. The request may have been executed; the claim then lapses when its lease ends.
+    fn interrupt_claim(&mut self, interrupt: Interrupt) -> InterruptEffect {
+        match interrupt {
+            Interrupt::Recalled => InterruptEffect::ReplaceWith(self.cancelled_before_call()),
+            Interrupt::Stopping => {
+                let end = DeliveryEnd::ReturnToQueue { release: self.job.claim(), delay: None };
+                InterruptEffect::ReplaceWith(Effect::Finish(end))
+            }
+            Interrupt::ClaimLost => InterruptEffect::Continue,
+        }
+    }
+
+    fn cancelled_before_call(&mut self) -> Effect {
+        self.done(Outcome::Fault(Fault::new(FaultClass::Cancelled, "cancelled before the call")))
     }
 
     fn claimed(&mut self, claimed: ClaimResult, now: Timestamp) -> Effect {
@@ -186,10 +209,7 @@ impl<'a> Machine<'a> {
         }
         match self.interrupt {
             None => self.call(),
-            Some(Interrupt::Recalled) => {
-                let fault = Fault::new(FaultClass::Cancelled, "cancelled before the call");
-                self.done(Outcome::Fault(fault))
-            }
+            Some(Interrupt::Recalled) => self.cancelled_before_call(),
             Some(Interrupt::Stopping | Interrupt::ClaimLost) => self.return_to_queue(None),
         }
     }

@@ -174,10 +174,10 @@ impl JobTask<'_> {
     }
 
     async fn claim(&self, key: ClaimKey) -> Result<Input, Error> {
-        let claims = &self.context.backend.claims;
+        let (claims, lease) = (&self.context.backend.claims, self.heartbeat.lease());
         let (claimed, requested_at) = retry("claim a call", || async {
             let requested_at = Instant::now();
-            Ok((claims.claim(&key, self.holder, self.heartbeat.lease()).await?, requested_at))
+            Ok((claims.claim(&key, self.holder, lease).await?, requested_at))
         })
         .await?;
         if let ClaimResult::Lapsed { holder } = &claimed {

@@ -19,7 +19,13 @@ use crate::mcp::{CallingJob, EndedCall, SecretRecipient, ToolCall};
 impl JobTask<'_> {
     /// Makes one attempt. Returns an error if the arguments cannot be fetched.
     pub(super) async fn call(&self, number: Attempt) -> Result<Input, Error> {
-        let arguments = self.arguments().await?;
+        let cancelled = Fault::new(FaultClass::Cancelled, "cancelled before the call");
+        let arguments = tokio::select! {
+            biased;
+            arguments = self.arguments() => arguments?,
+            // The store of large arguments may be away for long.
+            () = self.call_cancelled.cancelled() => Err(&cancelled),
+        };
         let (started_at, start) = (clock::now(), Instant::now());
         let Job { namespace, server, tool, secrets, .. } = self.job;
         let recipient = SecretRecipient { namespace, server, tool };

@@ -10,3 +10,4 @@ mod harness;
 mod leases;
 mod secrets;
 mod stopping;
+mod waiting;

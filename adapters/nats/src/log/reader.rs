@@ -193,6 +193,7 @@ impl LogConsumer {
             let received = tokio::select! {
                 received = timeout_at(self.active_at + PULL_EXPIRES + GRACE, self.inbox.next()) => received,
                 _ = self.connected.changed() => return Err("the connection was lost and made again".to_owned()),
+                denied = self.client.denied(self.active_at) => return Err(denied.to_string()),
             };
             self.active_at = Instant::now();
             match received.map_err(|_| "the consumer sends nothing")?.map(InboxMessage::from_nats) {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::message::PublishOutcome;
 use crate::connection::ANSWER_TIMEOUT;
+use crate::denials::PublishDenied;
 
 /// The reason why a message was not, or may not have been, stored.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -13,6 +14,9 @@ pub(super) enum PublishFailure {
     /// The server refused the message.
     #[error("{0}")]
     Refused(#[source] jetstream::Error),
+    /// The server denied the message.
+    #[error("{0}")]
+    Denied(#[source] PublishDenied),
     /// No stream listens on the subject: it does not exist, or it has no leader at the moment.
     #[error("no stream takes it, or its leader is being elected")]
     NoStream,

@@ -17,6 +17,7 @@ use super::merge::MergedMessages;
 use super::message::{OutgoingMessage, PublishOutcome};
 use crate::batch::PublishMode;
 use crate::connection::ANSWER_TIMEOUT;
+use crate::denials;
 
 /// Times that messages of a group are sent again because of [conflicts](PublishFailure::is_in_flight_conflict).
 const MOST_CONFLICTS: u32 = 20;
@@ -159,6 +160,19 @@ impl MessageGroup {
     pub(super) fn fail(&mut self, failure: &PublishFailure) {
         for index in 0..self.messages.len() {
             self.record(index, Err(failure.clone()));
+        }
+    }
+
+    /// Records a failure of every message that the server denied. A batch without one of its messages is never committed.
+    pub(super) fn fail_denied(&mut self) {
+        for index in 0..self.messages.len() {
+            let waiting = matches!(self.outcomes.get(index), Some(None));
+            let Some(message) = self.messages.get(index).filter(|_| waiting) else { continue };
+            let Some(denied) = denials::find(&message.subject, self.sent_at) else { continue };
+            match self.mode {
+                PublishMode::AtomicBatch => return self.fail(&PublishFailure::Denied(denied)),
+                PublishMode::Pipelined => self.record(index, Err(PublishFailure::Denied(denied))),
+            }
         }
     }
 

@@ -9,7 +9,7 @@
 //! Each stream has one task, which shares nothing. The client library's own publish has a channel, a timer and a table
 //! entry for every message, which cost more than the message.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -32,6 +32,7 @@ use super::merge::merge;
 use super::message::{OutgoingMessage, StoreMode};
 use crate::batch::{BatchChoice, PublishMode};
 use crate::connection::{ANSWER_TIMEOUT, Connection};
+use crate::denials;
 
 /// Maximum number of bytes of a group, unless one call alone has more.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
@@ -54,6 +55,8 @@ static IF_ABSENT: LazyLock<HeaderMap> = LazyLock::new(|| {
 pub(super) struct StreamSender {
     client: Client,
     connected: watch::Receiver<u64>,
+    /// Changes when the server denies a message.
+    denials: watch::Receiver<BTreeMap<String, Instant>>,
     waiting: mpsc::Receiver<PublishCall>,
     /// The first call that had no room in the last group.
     postponed: Option<PublishCall>,
@@ -74,6 +77,7 @@ impl StreamSender {
         Self {
             client: connection.client.clone(),
             connected: connection.connected(),
+            denials: denials::subscribe(),
             waiting,
             postponed: None,
             inbox: connection.client.new_inbox(),
@@ -99,6 +103,7 @@ impl StreamSender {
             let may_send = self.has_room() && self.is_connected();
             tokio::select! { biased;
                 Ok(()) = self.connected.changed() => self.fail_all(),
+                Ok(()) = self.denials.changed() => self.fail_denied(),
                 ack = acks.next() => match ack {
                     Some(ack) => self.record_acks(ack, &mut acks).await,
                     None => return, // the client is closed
@@ -135,6 +140,12 @@ impl StreamSender {
         }
         self.finish_groups();
         self.choice.reset();
+    }
+
+    /// Fails the messages in flight that the server denied.
+    fn fail_denied(&mut self) {
+        self.groups.iter_mut().for_each(MessageGroup::fail_denied);
+        self.finish_groups();
     }
 
     /// Records an acknowledgement and those that have arrived behind it.

@@ -37,10 +37,10 @@ pub(super) fn queue(backlog: &Result<Backlog, String>, workers: Option<&[WorkerE
     }
     if findings.is_empty() {
         let waiting: u64 = backlog.servers.iter().map(|server| server.jobs).sum();
-        let text = if waiting == 0 {
-            "empty".to_owned()
-        } else {
-            format!("{waiting} jobs are waiting or delivered")
+        let text = match waiting {
+            0 => "empty".to_owned(),
+            1 => "one job is waiting or delivered".to_owned(),
+            _ => format!("{waiting} jobs are waiting or delivered"),
         };
         findings.push(Finding::new(NAME, FindingLevel::Good, &text));
     }

@@ -79,7 +79,11 @@ fn leaders(partitions: &[PartitionSnapshot]) -> Finding {
         Finding::new(NAME, FindingLevel::Doubtful, &text)
             .help("they are being taken over, which takes seconds")
     } else {
-        Finding::new(NAME, FindingLevel::Good, &format!("all {} have a leader", partitions.len()))
+        let text = match partitions.len() {
+            1 => "the only one has a leader".to_owned(),
+            several => format!("all {several} have a leader"),
+        };
+        Finding::new(NAME, FindingLevel::Good, &text)
     }
 }
 
@@ -128,7 +132,7 @@ mod tests {
         };
         assert_eq!(
             judged(led(&["a"], Some("a"), None)),
-            (FindingLevel::Good, "all 1 have a leader".to_owned())
+            (FindingLevel::Good, "the only one has a leader".to_owned())
         );
         assert_eq!(judged(led(&["a"], None, None)).0, FindingLevel::Good, "without Redis, the log decides");
         assert_eq!(judged(led(&[], None, None)), (FindingLevel::Wrong, "no scheduler leads 03".to_owned()));
@@ -149,6 +153,7 @@ mod tests {
             partitions: Vec::new(),
             problems: Vec::new(),
             atomic_batches: Some(BatchStatus { setting, used }),
+            redis: None,
         };
         let seen = [
             scheduler("a", BatchSetting::Auto, Some(true)),

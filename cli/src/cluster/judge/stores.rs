@@ -94,7 +94,8 @@ fn split_partition(store: &str) -> (&str, Option<u16>) {
 
 /// Returns a reason without the parts that differ between equal problems: the duration, the run, and the partition.
 fn common_reason(store: &str, partition: Option<u16>, reason: &str) -> String {
-    let reason = reason.split(" (for ").next().unwrap_or(reason).replace(store, "it");
+    let reason = reason.split(" (for ").next().unwrap_or(reason);
+    let reason = reason.replace(&format!("stream {store}"), "it").replace(store, "it");
     let words = reason.split(' ').map(|word| if word.starts_with(RUN_ID_PREFIX) { "a run" } else { word });
     let reason = words.collect::<Vec<_>>().join(" ");
     let Some(partition) = partition.map(Partition) else { return reason };
@@ -202,7 +203,7 @@ mod tests {
         let streams = ["LS_LOG_00", "LS_LOG_01", "LS_JOBS", "KV_LS_WORKFLOWS"].map(unavailable);
         let findings = problems(&[("a", &streams), ("b", &streams)]);
         let stores = "LS_LOG_00-01, LS_JOBS, KV_LS_WORKFLOWS";
-        assert_eq!(texts(&findings), [format!("{stores}: look at stream it: timed out (reported by a, b)")]);
+        assert_eq!(texts(&findings), [format!("{stores}: look at it: timed out (reported by a, b)")]);
     }
 
     #[test]

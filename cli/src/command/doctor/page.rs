@@ -149,6 +149,7 @@ mod tests {
             node: "host-1".to_owned(),
             partitions: vec![PartitionReport { partition: 0, checkpoint_age_ms: Some(5) }],
             problems: Vec::new(),
+            redis: None,
             atomic_batches: None,
         }];
         let partitions = [PartitionSnapshot {

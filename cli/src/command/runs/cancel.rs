@@ -113,9 +113,16 @@ async fn many(
         ));
     }
     match incomplete {
-        Some(cause) => Err(incomplete_list(&cause)),
+        Some(cause) => Err(maybe_more(&cause)),
         None => Ok(counts.exit),
     }
+}
+
+/// Returns the failure of a command that cancelled the runs that it found in a list that may lack some.
+fn maybe_more(cause: &str) -> Failure {
+    let message = format!("there may be more such runs, which the cluster cannot list now: {cause}");
+    Failure::new(Exit::Full, message)
+        .help("repeat the command when there is room; `longshore doctor` shows where to make it")
 }
 
 /// The runs that match a query.

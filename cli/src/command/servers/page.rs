@@ -72,13 +72,14 @@ fn row(state: &ServerState, symbols: Symbols, padding: usize) -> Vec<StyledLine>
     };
     let own = [own.as_deref(), server_version.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let pid = pid.map(|pid| format!("pid {pid}")).unwrap_or_default();
+    let tools = if *tools == 1 { "1 tool".to_owned() } else { format!("{tools} tools") };
     vec![
         name,
         StyledLine::of(style, "ready"),
         StyledLine::of(PLAIN, &own),
         StyledLine::of(PLAIN, &format!("{protocol_version} ({era})")),
         StyledLine::of(PLAIN, &format!("connected in {connect_ms:.0}ms")),
-        StyledLine::of(PLAIN, &format!("{tools} tools in {list_ms:.1}ms")),
+        StyledLine::of(PLAIN, &format!("{tools} in {list_ms:.1}ms")),
         StyledLine::of(FAINT, &pid),
     ]
 }

@@ -1,0 +1,58 @@
+//! Processes whose NATS user lacks a permission that they need for their work.
+
+#![expect(clippy::expect_used, reason = "what is not as it was shipped has failed the test")]
+
+use longshore_tests::guarded_cluster::{GuardedCluster, accounts};
+use longshore_tests::longshore::StartedCommand;
+use longshore_tests::wait::{until, until_true};
+
+/// Starts a cluster whose accounts lack one permission of a role, and submits the workflow.
+async fn lacking(role: &str, permission: &str) -> (GuardedCluster, [StartedCommand; 2]) {
+    let whole = accounts();
+    let start = whole.find(&format!("user: {role}")).expect("the user");
+    let (before, users) = whole.split_at(start);
+    assert!(users.contains(permission), "{permission}");
+    let guarded =
+        GuardedCluster::start_on(format!("{before}{}", users.replacen(permission, "", 1)), &[]).await;
+    let processes = guarded.processes().await;
+    guarded.longshore("a", &["workflows", "push", "guarded.yaml"]).run().await.expecting(0);
+    guarded.longshore("a", &["submit", "guarded"]).run().await;
+    (guarded, processes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_a_nats_permission_that_a_process_lacks_for_its_work() {
+    for (role, permission, named) in [
+        ("scheduler", r#""longshore.v1.jobs.>", "#, "longshore.v1.jobs.>"),
+        ("scheduler", r#""longshore.v1.log.*", "#, "longshore.v1.log.>"),
+        ("worker", r#""longshore.v1.log.*", "#, "longshore.v1.log.>"),
+        ("worker", r#""$JS.API.CONSUMER.CREATE.LS_JOBS.>", "#, "$JS.API.CONSUMER.CREATE.LS_JOBS."),
+        ("worker", r#""$JS.API.CONSUMER.MSG.NEXT.LS_JOBS.*""#, "$JS.API.CONSUMER.MSG.NEXT.LS_JOBS."),
+    ] {
+        let (guarded, processes) = lacking(role, permission).await;
+        let doctor = || guarded.longshore("operator", &["doctor"]).run();
+        until_true(&format!("{named} of {role} is named"), async || {
+            let report = doctor().await;
+            report.code() == Some(4)
+                && report.stdout.contains(named)
+                && !report.stdout.contains("restart nats")
+        })
+        .await;
+        drop(processes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_whose_jobs_cannot_be_queued_is_listed_and_ends_when_the_permission_is_given() {
+    let (mut guarded, [worker, scheduler]) = lacking("scheduler", r#""longshore.v1.jobs.>", "#).await;
+    let listed = async |guarded: &GuardedCluster, status: &str| {
+        let listed = guarded.longshore("a", &["runs", "list", "--json"]).run().await;
+        listed.json_lines().iter().any(|run| run["status"] == status)
+    };
+    until_true("the run is listed", async || listed(&guarded, "running").await).await;
+    until("the cause is logged", || scheduler.stderr().contains("longshore.v1.jobs.>")).await;
+    guarded.nats.configure(|setup| setup.server_settings = accounts());
+    guarded.nats.restart().await;
+    until_true("the run ends", async || listed(&guarded, "succeeded").await).await;
+    drop((worker, scheduler));
+}

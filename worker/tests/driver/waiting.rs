@@ -1,0 +1,103 @@
+//! Recalls and stops of jobs that wait for a store before their call: nothing was called, and they say so at once.
+
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longshore_ports::{Blobs, Claims, Error};
+use longshore_proto::{ClaimKey, ClaimResult, Digest, FaultClass, Job, NodeId, Payload};
+use longshore_worker::WorkerConfig;
+use serde_json::json;
+
+use crate::harness::{Harness, unsafe_to_repeat, until, with_own_key};
+
+/// A claim store without room for more claims.
+struct FullClaims {
+    claims: Arc<dyn Claims>,
+    refused: AtomicU32,
+}
+
+#[async_trait]
+impl Claims for FullClaims {
+    async fn claim(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<ClaimResult, Error> {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Err(Error::no_room("claim", "full"))
+    }
+    async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
+        self.claims.renew(key, holder, lease).await
+    }
+    async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
+        self.claims.done(key, holder).await
+    }
+    async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
+        self.claims.release(key, holder).await
+    }
+}
+
+/// A blob store that does not answer.
+#[derive(Default)]
+struct AbsentBlobs {
+    asked: AtomicU32,
+}
+
+#[async_trait]
+impl Blobs for AbsentBlobs {
+    async fn put(&self, _: Vec<u8>) -> Result<Digest, Error> {
+        Err(Error::transient("store", "away"))
+    }
+    async fn get(&self, _: Digest) -> Result<Option<Vec<u8>>, Error> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Err(Error::transient("fetch", "away"))
+    }
+}
+
+/// Starts a worker whose claim store is full, with a job that waits for its claim.
+async fn waiting_for_its_claim(config: WorkerConfig) -> (Harness, Job) {
+    let mut harness = Harness::new().await;
+    let claims = Arc::clone(&harness.backend.claims);
+    let full = Arc::new(FullClaims { claims, refused: AtomicU32::new(0) });
+    harness.backend.claims = Arc::clone(&full) as _;
+    let job = with_own_key("pay", "note", json!({ "text": "paid" }));
+    harness.publish(&job).await;
+    harness.start(config);
+    until("a claim is refused", || ready(full.refused.load(Ordering::Relaxed) > 0)).await;
+    (harness, job)
+}
+
+#[tokio::test]
+async fn recalled_job_that_waits_for_its_claim_settles_as_not_called() {
+    let (harness, job) = waiting_for_its_claim(WorkerConfig::default()).await;
+    harness.backend.jobs.recall(std::slice::from_ref(&job.id)).await.expect("recalled");
+    let fault = harness.fault(&job.id).await;
+    assert_eq!((fault.class, fault.message.as_str()), (FaultClass::Cancelled, "cancelled before the call"));
+    assert!(harness.journal().is_empty());
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn job_that_waits_for_its_claim_returns_to_the_queue_when_the_worker_ends() {
+    let config = WorkerConfig { drain: Duration::ZERO, ..WorkerConfig::default() };
+    let (mut harness, job) = waiting_for_its_claim(config).await;
+    harness.stopped().await;
+    assert!(harness.journal().is_empty());
+    assert_eq!(harness.take().await.expect("it is queued again").job, job);
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn recalled_job_that_waits_for_its_arguments_settles_as_not_called() {
+    let mut harness = Harness::new().await;
+    let blobs = Arc::new(AbsentBlobs::default());
+    harness.backend.blobs = Arc::clone(&blobs) as _;
+    let mut job = unsafe_to_repeat("pay", "note", json!({}));
+    job.arguments = Payload::Blob { digest: Digest::of(b"{}"), bytes: 2 };
+    harness.publish(&job).await;
+    harness.start(WorkerConfig::default());
+    until("the arguments are fetched", || ready(blobs.asked.load(Ordering::Relaxed) > 0)).await;
+    harness.backend.jobs.recall(std::slice::from_ref(&job.id)).await.expect("recalled");
+    let fault = harness.fault(&job.id).await;
+    assert_eq!((fault.class, fault.message.as_str()), (FaultClass::Cancelled, "cancelled before the call"));
+    harness.close().await;
+}
