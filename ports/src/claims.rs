@@ -35,6 +35,12 @@ pub trait Claims: Send + Sync {
         Ok(Timestamp::default())
     }
 
+    /// Returns for each claim whether a call may have begun under it: false if no holder had the claim, or every holder released
+    /// it. A store that cannot say that returns true. Only asked where jobs are lost with their process.
+    async fn may_have_called(&self, keys: &[ClaimKey]) -> Result<Vec<bool>, Error> {
+        Ok(vec![true; keys.len()])
+    }
+
     /// Renews the lease of a claim. Returns false if the caller is no longer the holder. An expired lease can be renewed as
     /// long as no other caller has requested the claim.
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error>;

@@ -118,6 +118,12 @@ pub enum Event {
         /// The run.
         run: RunId,
     },
+    /// A job was lost with its process before a call began. Written by that process when it stops, or by the next leader
+    /// before its announcement, where the claims show it.
+    NotCalled {
+        /// The job.
+        job: JobId,
+    },
     /// A client sent a request to a run.
     Signalled {
         /// The run.

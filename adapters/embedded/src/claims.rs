@@ -36,6 +36,12 @@ impl Claims for ClaimTable {
         claimed.map_err(|failure| failure.when(format!("claim {key}")))
     }
 
+    async fn may_have_called(&self, keys: &[ClaimKey]) -> Result<Vec<bool>, Error> {
+        let ids: Vec<_> = keys.iter().map(claim_id).collect();
+        let found = self.store.read(move |connection| Ok(exist(connection, &ids)?)).await;
+        found.map_err(|failure| failure.when("look up claims"))
+    }
+
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
         let row = ClaimRow::new(key, holder);
         let renew = move |connection: &_| renew(connection, &row, clock::now().plus(lease));
@@ -80,12 +86,14 @@ struct ClaimRow {
 
 impl ClaimRow {
     fn new(key: &ClaimKey, holder: &NodeId) -> Self {
-        Self {
-            run: format!("{}@{}", key.run, key.submitted_at.as_millis()),
-            step: key.step.as_str().to_owned(),
-            holder: holder.as_str().to_owned(),
-        }
+        let (run, step) = claim_id(key);
+        Self { run, step, holder: holder.as_str().to_owned() }
     }
+}
+
+/// Returns the columns that identify a claim: run and step.
+fn claim_id(key: &ClaimKey) -> (String, String) {
+    (format!("{}@{}", key.run, key.submitted_at.as_millis()), key.step.as_str().to_owned())
 }
 
 /// Ends the leases of all running claims. For a process that takes the whole directory: all earlier processes are gone.
@@ -177,6 +185,13 @@ fn holds(connection: &Connection, row: &ClaimRow) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM claims
                WHERE run = ?1 AND step = ?2 AND holder = ?3 AND done_at IS NULL AND lease_until > 0)";
     connection.prepare_cached(sql)?.query_row([&row.run, &row.step, &row.holder], |row| row.get(0))
+}
+
+/// Returns for each claim whether the data file has it. A released claim is deleted, unless a call was in doubt before.
+fn exist(connection: &Connection, ids: &[(String, String)]) -> rusqlite::Result<Vec<bool>> {
+    let mut query =
+        connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM claims WHERE run = ?1 AND step = ?2)")?;
+    ids.iter().map(|(run, step)| query.query_row([run, step], |row| row.get(0))).collect()
 }
 
 fn done(connection: &Connection, row: &ClaimRow, now: Timestamp) -> rusqlite::Result<()> {

@@ -189,12 +189,16 @@ impl Machine {
         if !self.needs(&record.event).is_empty() {
             return Err(RecordIgnored::Unprepared);
         }
-        self.skip(record.seq, record.part, record.at);
+        let before = self.now;
+        // A lost process was last alive when it wrote its last record. The next leader writes this one, before its
+        // announcement, so it does not count.
+        let at = if matches!(record.event, Event::NotCalled { .. }) { before } else { record.at };
+        self.skip(record.seq, record.part, at);
         match &record.event {
             Event::LeaderAnnounced { jobs_lost, .. } => {
                 self.epoch = Epoch(record.seq);
                 if *jobs_lost {
-                    self.lose_jobs();
+                    self.lose_jobs(before);
                 }
                 self.timers.reset_asked();
                 self.live.values().for_each(|run| self.timers.follow(run));
@@ -220,6 +224,12 @@ impl Machine {
                 let found = self.live.get_mut(run).ok_or(RecordIgnored::UnknownRun)?;
                 settle::send_again(found, self.now);
                 self.dirty.change(*run);
+                Ok(())
+            }
+            Event::NotCalled { job } => {
+                let found = self.live.get_mut(&job.run).ok_or(RecordIgnored::UnknownRun)?;
+                settle::note_not_called(found, job)?;
+                self.dirty.change(job.run);
                 Ok(())
             }
             Event::Signalled { run, namespace, signal: Signal::Cancel { reason } } => {
@@ -384,10 +394,11 @@ impl Machine {
         fired
     }
 
-    /// Notes that outstanding calls will not be reported. [`Machine::resume`] sends their jobs again.
-    fn lose_jobs(&mut self) {
+    /// Notes that outstanding calls will not be reported; `alive` is the time when their process was last known to be alive.
+    /// [`Machine::resume`] sends their jobs again.
+    fn lose_jobs(&mut self, alive: Timestamp) {
         for run in self.live.values_mut() {
-            if settle::lose_jobs(run, self.now) {
+            if settle::lose_jobs(run, alive) {
                 self.dirty.change(run.id);
             }
         }

@@ -104,7 +104,8 @@ pub(super) struct OutstandingCall {
     /// Size of the arguments as JSON text. Zero in states of earlier versions.
     #[serde(default)]
     pub(super) bytes: usize,
-    /// Time of the last dispatch. `None` if the job was lost and not sent again.
+    /// Time of the last dispatch. `None` if the job was lost and not sent again. If a call may have begun before, the newest
+    /// attempt has its number.
     #[serde(default)]
     pub(super) sent_at: Option<Timestamp>,
 }
@@ -240,6 +241,12 @@ impl Step {
     /// Returns true if the job of the step was lost with its process and not sent again.
     pub(super) fn is_lost(&self) -> bool {
         self.status == StepStatus::Running && self.call.as_ref().is_some_and(|call| call.sent_at.is_none())
+    }
+
+    /// Returns true if the outstanding call may have begun. It has not if its job was lost before that, and not sent again.
+    pub(super) fn may_have_called(&self) -> bool {
+        let newest = self.attempts.last().map(|attempt| attempt.number);
+        self.call.as_ref().is_some_and(|call| call.sent_at.is_some() || newest >= Some(call.attempt))
     }
 
     /// Ends the step.

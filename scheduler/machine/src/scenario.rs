@@ -115,6 +115,7 @@ impl Scenario {
                 let event = self.log.last().expect("a record").event.clone();
                 self.record(event)
             }
+            "lost" => self.record(Event::NotCalled { job: job(self.run, rest) }),
             "sent" => self.record(Event::Resumed { run: self.run }),
             "status" => self.status(rest),
             "reason" => {
@@ -197,7 +198,8 @@ impl Scenario {
             let by = worker.as_ref().map(|worker| format!(" by {worker}")).unwrap_or_default();
             format!("#{number} {}ms {went}{by}", took.as_millis())
         });
-        words.collect::<Vec<_>>().join(", ")
+        let words: Vec<String> = words.collect();
+        if words.is_empty() { "none".to_owned() } else { words.join(", ") }
     }
 
     fn describe(&mut self, effects: Effects) -> String {
@@ -259,7 +261,7 @@ pub(super) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
 fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
     let mut started_at = at;
     let (name, rest) = text.split_once(' ').expect("a job and what became of it");
-    let (step, attempt) = name.rsplit_once('#').expect("step#attempt");
+    let job = job(run, name);
     let (word, rest) = rest.split_once(' ').unwrap_or((rest, "null"));
     let fault = |class: &str| {
         let class = FaultClass::ALL.into_iter().find(|known| known.as_str() == class).expect("a fault class");
@@ -286,14 +288,14 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         }
         other => panic!("no such settlement: {other}"),
     };
-    let number = Attempt(attempt.parse().expect("an attempt"));
+    let number = job.attempt;
     let failed = match &settlement {
         Settlement::Done(Outcome::Output(_)) => None,
         Settlement::Done(Outcome::Fault(fault) | Outcome::Indeterminate(fault))
         | Settlement::Again { fault, .. } => Some(fault.clone()),
     };
     Event::Settled {
-        job: JobId { run, step: step.parse().expect("a path"), attempt: number },
+        job,
         settlement,
         attempts: vec![AttemptRecord {
             number,
@@ -309,6 +311,13 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         unreported: false,
         unreported_worker: None,
     }
+}
+
+/// Returns the job of a text such as `fetch#1`.
+fn job(run: RunId, text: &str) -> JobId {
+    let (step, attempt) = text.rsplit_once('#').expect("step#attempt");
+    let attempt = Attempt(attempt.parse().expect("an attempt"));
+    JobId { run, step: step.parse().expect("a path"), attempt }
 }
 
 /// Returns the address of a large value with a name.

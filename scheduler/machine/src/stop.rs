@@ -21,6 +21,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// megabyte. The log has the whole reason.
 const REASON_CHARS: usize = 500;
 
+/// Message of a stopped step whose job was lost with its process before a call began.
+const NOT_CALLED: &str = "cancelled before the call: its process ended, and the job was not sent again";
+
 /// Applies a cancel.
 pub(super) fn cancel(
     run: &mut Run,
@@ -101,11 +104,18 @@ fn end_unreported(
             continue;
         };
         any = true;
-        let in_doubt = matches!(
-            plan.step(index).map(|step| &step.kind),
-            Some(StepKind::Call(call)) if call.safety == RepeatSafety::Unknown
-        );
-        step.error = Some(Fault::new(FaultClass::Cancelled, format!("{why}; the call may have happened")));
+        let may_have_called = step.may_have_called();
+        let in_doubt = may_have_called
+            && matches!(
+                plan.step(index).map(|step| &step.kind),
+                Some(StepKind::Call(call)) if call.safety == RepeatSafety::Unknown
+            );
+        let message = if may_have_called {
+            format!("{why}; the call may have happened")
+        } else {
+            NOT_CALLED.to_owned()
+        };
+        step.error = Some(Fault::new(FaultClass::Cancelled, message));
         step.end(if in_doubt { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);
         let path = step.path.clone();
         run.timers.retain(|kind, _| !matches!(kind, TimerKind::Lost { step, .. } if *step == path));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use longshore_machine::{Effect, Effects, Retention};
 use longshore_ports::{Backend, RunUpdates};
-use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, Seq};
+use longshore_proto::{ClaimKey, Epoch, Event, Job, JobId, NodeId, Partition, RunId, Seq};
 use tracing::info;
 
 use super::Driver;
@@ -37,18 +37,8 @@ impl Driver {
     ) -> Result<Self, DriverError> {
         let mut recovered = recovery::load(&backend, partition).await?;
         recovered.machine.set_retention(retention);
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let jobs_lost = !backend.jobs.outlives_process();
-        let announcement = Event::LeaderAnnounced { node, version, jobs_lost };
-        let appended = backend.log.append(partition, &[announcement]).await?;
-        let epoch = Epoch(appended.first().copied().unwrap_or_default());
         let from = recovered.position.seq;
-        // Updates of events that were appended while the partition had no leader, and of the last records before its leader
-        // ended, were never published; publish them now. Of a log that is read as a whole, nearly all updates were published.
-        let published = match recovered.stored {
-            recovery::StoredCheckpoint::Valid(_) => from,
-            _ => Seq(epoch.0.0.saturating_sub(REPLAY_ENTRIES)),
-        };
+        let is_restored = matches!(recovered.stored, recovery::StoredCheckpoint::Valid(_));
         let reader = backend.log.read(partition, from.next()).await?;
         let checkpointer = Checkpointer::new(backend.clone(), partition, &recovered);
         let follower = LogFollower::start(backend.clone(), partition, recovered).await?;
@@ -57,7 +47,7 @@ impl Driver {
             follower,
             checkpointer,
             reader,
-            epoch,
+            epoch: Epoch::default(),
             excluded_runs: BTreeSet::new(),
             unsent_jobs: UnsentJobs::default(),
             recalls: PendingRecalls::new(Arc::clone(&backend.jobs)),
@@ -67,9 +57,52 @@ impl Driver {
             retention,
             backend,
         };
-        driver.replay(epoch.0, published).await?;
+        // Updates of events that were appended while the partition had no leader, and of the last records before its leader
+        // ended, were never published; publish them now. Of a log that is read as a whole, nearly all updates were published.
+        let published = |to: Seq| {
+            if is_restored { from } else { Seq(to.0.saturating_sub(REPLAY_ENTRIES)) }
+        };
+        let jobs_lost = !driver.backend.jobs.outlives_process();
+        if jobs_lost {
+            // The announcement makes an attempt of each job that is outstanding then. No other process leads meanwhile.
+            let tail = driver.backend.log.tail(partition).await?;
+            driver.replay(tail, published(tail)).await?;
+            driver.record_unclaimed_jobs().await?;
+        }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let announcement = Event::LeaderAnnounced { node, version, jobs_lost };
+        let appended = driver.backend.log.append(partition, &[announcement]).await?;
+        let epoch = Epoch(appended.first().copied().unwrap_or_default());
+        driver.epoch = epoch;
+        driver.replay(epoch.0, published(epoch.0)).await?;
         info!(%partition, %epoch, %from, runs = driver.follower.machine.live_run_count(), "leading");
         Ok(driver)
+    }
+
+    /// Records the outstanding jobs whose calls need a claim and have none: they were lost with their process before a call.
+    async fn record_unclaimed_jobs(&mut self) -> Result<(), DriverError> {
+        let jobs = self.follower.machine.resume().into_iter().filter_map(dispatched_job);
+        let (keys, jobs): (Vec<ClaimKey>, Vec<JobId>) =
+            jobs.filter_map(|job| Some((job.claim()?, job.id))).unzip();
+        let may_have_called = self.backend.claims.may_have_called(&keys).await?;
+        let not_called =
+            jobs.into_iter().zip(may_have_called).filter(|(_, may_have_called)| !may_have_called);
+        let events = not_called.map(|(job, _)| Event::NotCalled { job }).collect();
+        append(&self.backend, self.partition, events).await
+    }
+
+    /// Records the outstanding jobs that no worker took from a queue in the memory of this process, which is about to end.
+    pub(super) async fn record_untaken_jobs(&mut self) -> Result<(), DriverError> {
+        if self.backend.jobs.outlives_process() {
+            return Ok(());
+        }
+        let mut events = Vec::new();
+        for job in self.follower.machine.resume().into_iter().filter_map(dispatched_job) {
+            if self.backend.jobs.waiting(&job.server, &job.id).await?.is_some() {
+                events.push(Event::NotCalled { job: job.id });
+            }
+        }
+        append(&self.backend, self.partition, events).await
     }
 
     /// Applies entries up to `to` and drops their effects, except for run updates of entries after `published`.
