@@ -131,7 +131,7 @@ fn stopping_worker_settles_an_indeterminate_call_itself() {
         delivered 1            => claim fetch
         claim won              => call 1
         stopping               => cancel the call
-        faults cancelled maybe => settle indeterminate internal: the worker stopped during the call; the call may have happened [1 cancelled maybe]
+        faults cancelled maybe => settle indeterminate cancelled: cancelled because the worker stopped during the call; the call may have happened [1 cancelled maybe]
         settled                => acknowledge, claim done
         ",
     );
@@ -158,7 +158,7 @@ fn lost_claim_cancels_the_call() {
         delivered 1            => claim fetch
         claim won              => call 1
         claim lost             => cancel the call
-        faults cancelled maybe => settle indeterminate internal: the worker lost its claim during the call; the call may have happened [1 cancelled maybe]
+        faults cancelled maybe => settle indeterminate internal: the worker lost its claim during the call; the call may have happened [1 internal maybe]
         ",
     );
 }
