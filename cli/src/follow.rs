@@ -149,7 +149,14 @@ impl FollowedRuns {
             Some((watch, view)) = self.changes.next() => self.show_view(watch, view),
             // Updates that were missed are out of date.
             Ok(update) = self.updates.recv() => self.live.show_activity(update),
-            () = self.live.frame() => {}
+            () = self.live.frame_due() => {
+                // A slow process may have changes that are not shown yet, such as the end of a step whose line is due.
+                for _ in 0..self.open.len() {
+                    let Some(Some((watch, view))) = self.changes.next().now_or_never() else { break };
+                    self.show_view(watch, view);
+                }
+                self.live.print_frame();
+            }
         }
     }
 

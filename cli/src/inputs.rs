@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::path::Path;
 
 use longshore_workflow::{
-    InputProblem, InputProblems, InputSpec, JsonInputError, Plan, RewrittenNumber, parse_inputs, parse_json,
+    InputProblem, InputProblems, InputSpec, InputType, JsonInputError, Plan, RewrittenNumber, parse_inputs,
+    parse_json,
 };
 use serde_json::{Map, Value};
 
@@ -124,16 +125,27 @@ fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-/// Warns of a number in the value of an input without a type, if it is written in another form than the value has. The YAML
-/// reader has its own warnings. Values of secret inputs are never shown, because they may be the secret itself.
+/// Warns of a number in the value of an input, if it may be meant as text and is written in another form than the value has.
+/// The YAML reader has its own warnings.
 fn warn_of_number(spec: &InputSpec, text: &str, value: &Value, output: &Output) {
-    let may_be_text = spec.kind.is_none() && !spec.secret;
-    if let Some(number) = RewrittenNumber::find(text, value).filter(|_| may_be_text) {
-        output.warning(&format!(
-            "input `{}` has no type, and {number}; declare its `type`, or put text into double quotes",
-            spec.name
-        ));
+    if let Some(warning) = number_warning(spec, text, value) {
+        output.warning(&warning);
     }
+}
+
+/// Returns the warning about a number, if the input has no type, or may contain values without one. Values of secret inputs are
+/// never shown, because they may be the secret itself.
+fn number_warning(spec: &InputSpec, text: &str, value: &Value) -> Option<String> {
+    let (why, declare) = match (spec.kind, &spec.items) {
+        _ if spec.secret => return None,
+        (None, _) => ("has no type", "declare its `type`, or put"),
+        (Some(InputType::Object), _) | (Some(InputType::Array), None) => {
+            ("does not say of which type its values are", "put")
+        }
+        _ => return None,
+    };
+    let number = RewrittenNumber::find(text, value)?;
+    Some(format!("input `{}` {why}, and {number}; {declare} text into double quotes", spec.name))
 }
 
 /// Parses a value by the type of its input. A value of another type stays text, and the plan then reports it.
@@ -233,6 +245,21 @@ steps:
             refusal,
             format!("the input file FILE has the number -{long}, whose last digits would be lost")
         );
+    }
+
+    #[test]
+    fn number_within_a_map_or_a_list_causes_a_warning_if_its_form_changes() {
+        let text = "longshore: v1\nname: n\ninputs: { m: { type: object }, l: { type: array }, s: { type: array, \
+                    items: { type: number } } }\nsteps: [{ set: { a: 1 } }]\n";
+        let plan = longshore_workflow::compile(text).expect("compiles");
+        let warning = |name: &str, text: &str| {
+            let spec = plan.inputs.iter().find(|spec| spec.name == name).expect("declared");
+            number_warning(spec, text, &spec.parse_text(text).expect("parses"))
+        };
+        let of_map = warning("m", r#"{"a":1.10}"#).expect("a warning");
+        assert!(of_map.contains("input `m`") && of_map.contains("1.10 is passed on as 1.1;"), "{of_map}");
+        assert!(warning("l", "[1.10]").is_some());
+        assert_eq!((warning("m", r#"{"a":1.1,"b":"1.10"}"#), warning("s", "[1.10]")), (None, None));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) struct LiveView {
     running: RunningSteps,
     /// Lines contain the id of their run.
     with_run_ids: bool,
+    /// Time of the newest plain line. No later line has an earlier time.
+    last_line_at: Timestamp,
     frames: Interval,
 }
 
@@ -52,6 +54,7 @@ impl LiveView {
             activities,
             running: RunningSteps::default(),
             with_run_ids,
+            last_line_at: Timestamp::default(),
             frames,
         }
     }
@@ -63,9 +66,10 @@ impl LiveView {
         self.activities.forget_ended(&view);
         if !self.output.is_live {
             let (now, times) = (clock::now(), &self.output.message_times);
-            for line in plain_lines::changes(before.as_deref(), &view, self.with_run_ids, now, times) {
-                self.output.message_line(&line);
-            }
+            let (run_ids, last) = (self.with_run_ids, self.last_line_at);
+            let (lines, at) = plain_lines::changes(before.as_deref(), &view, run_ids, (now, last), times);
+            lines.iter().for_each(|line| self.output.message_line(line));
+            self.last_line_at = last.max(at);
             self.running.store(&view, now);
         }
     }
@@ -94,6 +98,7 @@ impl LiveView {
                 &self.output.message_times,
             ));
             self.running.record_line(run, &path);
+            self.last_line_at = self.last_line_at.max(now);
         }
     }
 
@@ -110,22 +115,32 @@ impl LiveView {
         self.runs.insert(view.summary.run, view);
     }
 
-    /// Waits until the next frame or line is due, and prints it. Safe to cancel.
-    pub(crate) async fn frame(&mut self) {
+    /// Waits until the next frame or line is due, for [`LiveView::print_frame`]. Safe to cancel.
+    pub(crate) async fn frame_due(&mut self) {
         if self.output.is_live {
             self.frames.tick().await;
-            return self.draw(false);
+            return;
         }
         match self.running.next_line() {
             Some(at) => sleep(at.since(clock::now())).await,
             None => pending().await,
+        }
+    }
+
+    /// Draws a frame, or prints the lines that are due.
+    pub(crate) fn print_frame(&mut self) {
+        if self.output.is_live {
+            return self.draw(false);
         }
         let now = clock::now();
         let due = self.running.due(now);
         self.print_running(due, now);
     }
 
-    fn print_running(&self, steps: Vec<(RunId, StepPath)>, now: Timestamp) {
+    fn print_running(&mut self, steps: Vec<(RunId, StepPath)>, now: Timestamp) {
+        if !steps.is_empty() {
+            self.last_line_at = self.last_line_at.max(now);
+        }
         for (run, path) in steps {
             let step = self.runs.get(&run).and_then(|view| view.steps.iter().find(|step| step.path == path));
             let run_id = self.with_run_ids.then_some(run);

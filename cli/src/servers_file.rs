@@ -149,6 +149,11 @@ impl ServersFile {
         })
     }
 
+    /// Returns the variables and headers of a server whose values are masked in outputs.
+    pub(crate) fn masked(&self, server: &ServerName) -> &[String] {
+        self.config.as_ref().map_or(&[], |config| config.masked(server))
+    }
+
     /// Returns the servers that are disabled in the file.
     pub(crate) fn disabled(&self) -> impl Iterator<Item = &ServerName> {
         self.config.iter().flat_map(|config| config.unusable().keys().filter(|name| config.is_disabled(name)))

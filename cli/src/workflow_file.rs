@@ -4,6 +4,7 @@ use std::path::Path;
 
 use longshore_ports::blanked_addresses;
 use longshore_workflow::{Diagnostics, Plan, compile_and_warn};
+use serde_json::{Map, Value};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -17,28 +18,39 @@ pub(crate) struct WorkflowFile {
     pub(crate) text: String,
     /// The plan that the text compiles to.
     pub(crate) plan: Plan,
+    warnings: Diagnostics,
 }
 
 impl WorkflowFile {
     /// Reads and checks a file, or stdin if the path is `-`. Shows every problem and every warning with its position.
     pub(crate) fn load(path: &Path, output: &Output) -> Result<Self, Failure> {
+        let file = Self::read(path, output)?;
+        warn(path, &file.text, &file.warnings, output);
+        Ok(file)
+    }
+
+    fn read(path: &Path, output: &Output) -> Result<Self, Failure> {
         let text = input_text::read_or_stdin(path, "workflow")?;
         match compile_and_warn(&text) {
-            Ok((plan, warnings)) => {
-                warn(path, &text, &warnings, output);
-                Ok(Self { text, plan })
-            }
+            Ok((plan, warnings)) => Ok(Self { text, plan, warnings }),
             Err(problems) => Err(refused(path, &text, &problems, output)),
         }
     }
 
-    /// Reads and checks a file for a command that also reads inputs. Refuses to read both from stdin.
+    /// Reads and checks a file for a command that also reads inputs. Refuses to read both from stdin. The caller shows the
+    /// warnings with [`WorkflowFile::warn_with_inputs`] once it has the inputs.
     pub(crate) fn load_beside(path: &Path, inputs: Option<&Path>, output: &Output) -> Result<Self, Failure> {
         if input_text::is_stdin(path) && inputs.is_some_and(input_text::is_stdin) {
             let message = "the workflow and its inputs cannot both come from stdin";
             return Err(Failure::new(Exit::Usage, message).help("name a file for one of them"));
         }
-        Self::load(path, output)
+        Self::read(path, output)
+    }
+
+    /// Shows the warnings, without those about the absence of inputs that are given.
+    pub(crate) fn warn_with_inputs(&mut self, path: &Path, given: &Map<String, Value>, output: &Output) {
+        self.warnings.retain_for_inputs(|name| given.contains_key(name));
+        warn(path, &self.text, &self.warnings, output);
     }
 }
 

@@ -144,6 +144,12 @@ pub enum Event {
         /// The run.
         run: RunId,
     },
+    /// A job is lost with its process before a call began: no worker took it from the queue. Written by that process when it
+    /// stops.
+    NotCalled {
+        /// The job.
+        job: JobId,
+    },
     /// A client sent a request to a run.
     Signalled {
         /// The run.

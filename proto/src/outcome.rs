@@ -53,7 +53,8 @@ pub struct AttemptRecord {
     pub number: Attempt,
     /// Start of the call.
     pub started_at: Timestamp,
-    /// Duration of the call.
+    /// Duration of the call. For an unreported attempt, the time from its dispatch to the last sign of life of the process that
+    /// had the job: its last record in the log, or the first attempt of the next worker.
     #[serde(rename = "took_ms", with = "crate::time::millis")]
     pub took: Duration,
     /// Fault of the attempt. `None` if it gave an output.

@@ -104,6 +104,9 @@ impl Driver {
         self.updates.publish_all(&self.follower.machine);
         let ended = ended.unwrap_or(Ok(LeadershipEnd::Stopped))?;
         info!(partition = %self.partition, epoch = %self.epoch, ?ended, "no longer leading");
+        if ended == LeadershipEnd::Stopped {
+            self.record_untaken_jobs().await?;
+        }
         if ended == LeadershipEnd::Stopped && self.follower.is_between_entries() {
             self.checkpointer.finish(&mut self.follower.machine, &self.follower.position).await?;
         }

@@ -64,7 +64,7 @@ fn step(
         name: draft.name,
         parent: draft.parent.map(StepIndex),
         after: after.into_iter().map(StepIndex).collect(),
-        condition: condition(draft.condition),
+        condition: condition(draft.condition.map(|condition| condition.value)),
         kind,
         continue_on_error: draft.continue_on_error,
     })
@@ -109,7 +109,7 @@ fn reads_content(draft: &WorkflowDraft) -> BTreeSet<String> {
     let mut reads = ReadSet::default();
     for step in &draft.steps {
         if let Some(condition) = &step.condition {
-            reads.merge(condition.reads());
+            reads.merge(condition.value.reads());
         }
         match &step.kind {
             StepKindDraft::Call(call) => {

@@ -149,6 +149,7 @@ codes! {
     UnknownStatus "LS0213" "The status of a step is compared with a word that it never is, so the comparison always has the same result. A step that has ended is `succeeded`, `failed`, `indeterminate`, `skipped` or `cancelled`."
     OptionalInText "LS0214" "An optional value such as `inputs.?limit` as a whole value leaves its key or item out where it is absent. Within a text there is nothing to leave out: say what to put there instead, as in `up to ${{ inputs.?limit.orValue(10) }}`. A condition is true or false, and so it cannot be absent either."
     NotACondition "LS0215" "`&&`, `||` and `!` combine conditions, which are true or false, and give a condition. To choose between two values write `condition ? 'yes' : 'no'`; for a value that may be missing write `default(path, 'text')`."
+    ConditionType "LS0216" "A condition is true or false, and this one is a value of another type in each run, which would fail the step. A text, a number, a list or a map is not true because it is there or not empty: compare it, as in `inputs.count > 0`, `inputs.text != ''`, `size(inputs.list) > 0` or `steps.fetch.status == 'succeeded'`."
 
     WorkflowStep "LS0301" "Child workflows (`workflow:`) are part of the language, and this version does not have them yet."
     ForEach "LS0302" "Loops over items (`for-each:`) are part of the language, and this version does not have them yet."

@@ -25,19 +25,34 @@ pub(crate) struct Diagnostic {
     code: Code,
     span: Span,
     message: String,
-    label: String,
-    help: Option<String>,
+    label: Box<str>,
+    help: Option<Box<str>>,
+    /// The input whose absence causes the problem.
+    absent_input: Option<Box<str>>,
 }
 
 impl Diagnostic {
     /// Creates a problem. The message is a lower-case fragment.
     pub(crate) fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
-        Self { code, span, message: printable(message.into()), label: String::new(), help: None }
+        Self {
+            code,
+            span,
+            message: printable(message.into()),
+            label: Box::default(),
+            help: None,
+            absent_input: None,
+        }
     }
 
     /// Sets the words below the underlined text.
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
+        self.label = label.into().into_boxed_str();
+        self
+    }
+
+    /// Sets the input whose absence causes the problem.
+    pub(crate) fn of_absent_input(mut self, name: &str) -> Self {
+        self.absent_input = Some(name.into());
         self
     }
 
@@ -48,7 +63,7 @@ impl Diagnostic {
 
     /// Sets the description of the remedy, if there is one.
     pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
-        self.help = help.map(printable);
+        self.help = help.map(|help| printable(help).into_boxed_str());
         self
     }
 }
@@ -167,6 +182,11 @@ impl Diagnostics {
         self.shown.is_empty()
     }
 
+    /// Removes the problems that only an absent input causes, for the inputs that are given.
+    pub fn retain_for_inputs(&mut self, is_given: impl Fn(&str) -> bool) {
+        self.shown.retain(|(_, one)| !one.absent_input.as_deref().is_some_and(&is_given));
+    }
+
     /// Counts the errors and the warnings.
     pub fn count(&self) -> (usize, usize) {
         let warnings = self.shown.iter().filter(|(_, one)| one.code.is_warning()).count();
@@ -226,7 +246,7 @@ fn render_excerpt(
     let Excerpt { text, line, span, is_cut } = source.excerpt(one.span);
     let level = if one.code.is_warning() { Level::WARNING } else { Level::ERROR };
     let title = level.primary_title(one.message.as_str()).id(one.code.as_str());
-    let annotation = AnnotationKind::Primary.span(span.start..span.end).label(one.label.as_str());
+    let annotation = AnnotationKind::Primary.span(span.start..span.end).label(&*one.label);
     let snippet = Snippet::source(text).line_start(line).fold(false).annotation(annotation);
     let mut group = if is_cut {
         // The renderer would count columns from the start of the excerpt.
@@ -235,7 +255,7 @@ fn render_excerpt(
         title.element(snippet.path(file))
     };
     if let Some(help) = &one.help {
-        group = group.element(Level::HELP.message(help.as_str()));
+        group = group.element(Level::HELP.message(&**help));
     }
     if one.code.has_explanation() {
         let more = format!("longshore explain {}", one.code);

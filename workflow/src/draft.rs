@@ -43,7 +43,7 @@ pub(crate) struct StepDraft {
     /// Step above this one in the same list. `None` for members of a `parallel` group.
     pub(crate) previous: Option<usize>,
     pub(crate) needs: Option<Vec<Spanned<String>>>,
-    pub(crate) condition: Option<Expr>,
+    pub(crate) condition: Option<Spanned<Expr>>,
     pub(crate) continue_on_error: bool,
     pub(crate) kind: StepKindDraft,
     pub(crate) references: Vec<Reference>,

@@ -7,6 +7,7 @@
 mod bind;
 mod bound_path;
 mod budget;
+mod condition;
 mod convert;
 mod error;
 mod failure;
@@ -38,6 +39,7 @@ use cel::{Context, ExecutionError};
 use serde_json::Value;
 
 pub use budget::WorkBudget;
+pub(crate) use condition::{ConditionPart, PartType};
 pub use error::EvalError;
 pub(crate) use input_use::{InputUse, LiteralKind, OperandKind, TypedOperand};
 pub(crate) use problem::ExprProblem;

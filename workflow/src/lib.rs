@@ -15,6 +15,7 @@
 mod assemble;
 mod check;
 mod codes;
+mod condition_check;
 mod diagnostics;
 mod digits;
 mod document;
@@ -125,6 +126,7 @@ fn plan(source: &SourceText<'_>, report: &mut Report) -> Option<Plan> {
     let draft = schema::read(&root, source, report)?;
     let graph = graph::StepGraph::new(&draft, report);
     check::check(&draft, &graph, report);
+    condition_check::check(&draft, report);
     if !report.is_empty() {
         return None;
     }

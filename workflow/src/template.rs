@@ -17,6 +17,10 @@ use places::{PointerSegment, SecretPlaces};
 /// accept as arguments. It bounds the memory for values that workflows build from their own values repeatedly.
 const LIMIT_BYTES: usize = 16 * 1024 * 1024;
 
+/// Message of a template whose values are larger.
+const TOO_LARGE: &str = "the value around it grows beyond 16 MiB, the limit of `with` and `set`; pass a large value by a file \
+                         or an address that both tools can read";
+
 /// The largest nesting depth of a rendered value. JSON parsers commonly accept 128 levels; the difference is for the messages
 /// that contain the value.
 const LIMIT_LEVELS: usize = 120;
@@ -240,7 +244,7 @@ impl<'t> Rendering<'t> {
                     self.bytes_left = left;
                     return Ok(());
                 }
-                None => "the value around it grows beyond 16 MiB".to_owned(),
+                None => TOO_LARGE.to_owned(),
             },
         };
         Err(error(expr, problem))

@@ -74,7 +74,8 @@ impl TypeCheck<'_> {
             "`inputs.?{name}` by itself leaves its key out, and `default(inputs.{name}, ...)` puts something in its place; or \
              declare the input `required: true`"
         );
-        self.report.add(Diagnostic::new(Code::AbsentInput, span, message).help(help));
+        let problem = Diagnostic::new(Code::AbsentInput, span, message).help(help);
+        self.report.add(problem.of_absent_input(name));
     }
 
     /// Warns of an operator that does not accept the types of its operands.

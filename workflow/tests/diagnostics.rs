@@ -313,6 +313,7 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 call("    if: \"!'x'\""),
             ],
         ),
+        ("LS0216", vec![call("    if: inputs.url")]),
         ("LS0301", vec![steps("  - workflow: other\n    with: {}\n")]),
         ("LS0302", vec![steps("  - for-each: [1]\n    as: n\n    steps: []\n")]),
         ("LS0303", vec![steps("  - repeat: { max: 3 }\n    steps: []\n")]),

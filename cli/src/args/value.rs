@@ -134,6 +134,9 @@ impl SinceTime {
     }
 }
 
+/// Number of digits of present times in milliseconds since 1970.
+const MILLIS_DIGITS: usize = 13;
+
 impl FromStr for SinceTime {
     type Err = String;
 
@@ -149,11 +152,18 @@ impl FromStr for SinceTime {
         if let (Some(seconds), Ok(number)) = (seconds, digits.parse::<u64>()) {
             return Ok(Self::Ago(Duration::from_secs(number.saturating_mul(seconds))));
         }
+        // JSON has times in milliseconds. Fewer digits would be a mistake for a duration or a year.
+        if text.len() >= MILLIS_DIGITS
+            && let Ok(millis) = text.parse()
+        {
+            return Ok(Self::At(Timestamp::from_millis(millis)));
+        }
         let moment = if text.contains(['T', 't']) { text.to_owned() } else { format!("{text}T00:00:00Z") };
         let parsed = OffsetDateTime::parse(&moment, &Rfc3339).ok();
         let millis = parsed.and_then(|at| u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
         millis.map(|millis| Self::At(Timestamp::from_millis(millis))).ok_or_else(|| {
-            "write how long ago (90s, 30m, 2h, 7d), a date (2026-11-20, in UTC), or a moment (2026-11-20T15:00:00Z)"
+            "write how long ago (90s, 30m, 2h, 7d), a date (2026-11-20, in UTC), or a moment (2026-11-20T15:00:00Z, or in \
+             milliseconds as in JSON)"
                 .to_owned()
         })
     }
@@ -224,7 +234,8 @@ mod tests {
         assert_eq!(since("99999999d").as_deref(), Ok("1970-01-01T00:00:00.000Z"));
         assert_eq!(since("2026-11-19").as_deref(), Ok("2026-11-19T00:00:00.000Z"));
         assert_eq!(since("2026-11-19T01:00:00.5+01:00").as_deref(), Ok("2026-11-19T00:00:00.500Z"));
-        for bad in ["", "2", "2w", "h", "-2h", "yesterday", "2026-13-01", "1969-01-01"] {
+        assert_eq!(since("1795187471042").as_deref(), Ok("2026-11-20T15:11:11.042Z"));
+        for bad in ["", "2", "2026", "2w", "h", "-2h", "yesterday", "2026-13-01", "1969-01-01"] {
             assert!(since(bad).is_err(), "{bad}");
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use longshore_proto::{RunStatus, RunView, StepStatus};
+use longshore_proto::{RunStatus, RunView, StepStatus, StepView};
 use serde_json::{Map, Value};
 
 use crate::args::DEFAULT_DATA_DIR;
@@ -46,6 +46,9 @@ pub(super) fn ended(view: &RunView, show_hint: &str, json: bool, output: &Output
     } else if summary.status == RunStatus::Succeeded {
         let none = Value::Object(Map::new());
         output.value(view.outputs.as_ref().unwrap_or(&none))?;
+    }
+    if let Some(warning) = tolerated_doubt(view) {
+        output.warning(&warning);
     }
     match summary.status {
         RunStatus::Failed => {
@@ -126,6 +129,31 @@ fn is_indeterminate(view: &RunView) -> bool {
         && !view.summary.error.as_ref().is_some_and(says_so)
 }
 
+/// Number of steps that a warning names.
+const MAX_DOUBTFUL_STEPS: usize = 5;
+
+/// Returns a warning that names the calls which may have happened although the run went on, if there are any.
+fn tolerated_doubt(view: &RunView) -> Option<String> {
+    let is_reported = |step: &&StepView| view.summary.failed_step.as_ref() != Some(&step.path);
+    let doubtful = view.steps.iter().filter(|step| step.status == StepStatus::Indeterminate);
+    let doubtful: Vec<&StepView> = doubtful.filter(is_reported).collect();
+    let names = doubtful.iter().take(MAX_DOUBTFUL_STEPS).map(|step| format!("`{}`", step.path));
+    let names = names.collect::<Vec<_>>().join(", ");
+    let more = if doubtful.len() > MAX_DOUBTFUL_STEPS {
+        format!(" and {} more", doubtful.len() - MAX_DOUBTFUL_STEPS)
+    } else {
+        String::new()
+    };
+    let run = view.summary.run;
+    match doubtful.len() {
+        0 => None,
+        1 => Some(format!("in the run {run} the step {names} is indeterminate: its call may have happened")),
+        _ => Some(format!(
+            "in the run {run} the steps {names}{more} are indeterminate: their calls may have happened"
+        )),
+    }
+}
+
 /// Returns the hint about the command that shows every attempt of a run.
 pub(super) fn show_hint(view: &RunView, data: &Path) -> String {
     format!("`longshore runs show {}{}` shows every attempt", view.summary.run, data_option(data))
@@ -188,6 +216,18 @@ mod tests {
         let named = hint.contains("variable `REGION` of server `shop`; ") && hint.contains("`visible_env`");
         assert!(named, "{hint}");
         assert_eq!(masked_hint(&failed_with(&json!({ "where": ["north"] }))), None);
+    }
+
+    #[test]
+    fn tolerated_call_that_may_have_happened_is_named() {
+        let mut view = failed_with(&json!({}));
+        assert_eq!(tolerated_doubt(&view), None);
+        view.steps.iter_mut().for_each(|step| step.status = StepStatus::Indeterminate);
+        let warning = tolerated_doubt(&view).expect("a warning");
+        assert!(
+            warning.contains("the step `find` is indeterminate: its call may have happened"),
+            "{warning}"
+        );
     }
 
     #[test]

@@ -27,9 +27,10 @@ use crate::workflow_file::WorkflowFile;
 
 /// Runs a workflow and waits for its end.
 pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure> {
-    let WorkflowFile { text, plan } =
-        WorkflowFile::load_beside(&args.workflow, args.input_file.as_deref(), output)?;
-    let inputs = inputs::gather(&plan, args.input_file.as_deref(), &args.inputs, output)?;
+    let mut file = WorkflowFile::load_beside(&args.workflow, args.input_file.as_deref(), output)?;
+    let inputs = inputs::gather(&file.plan, args.input_file.as_deref(), &args.inputs, output)?;
+    file.warn_with_inputs(&args.workflow, &inputs, output);
+    let WorkflowFile { text, plan, .. } = file;
     let work = args.work;
     let servers =
         ServersFile::find_for_use(&ServersSource::given(work.servers.mcp_config.as_deref()), output)?;

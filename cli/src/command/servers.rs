@@ -69,7 +69,7 @@ pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exi
             output.wrapped_lines(page::tool(report))?;
             output.value(&report.tool.input_schema)?;
         }
-        (reports, _) => output.lines(page::tools(reports))?,
+        (reports, _) => output.lines(page::tools(reports, output.table_room()))?,
     }
     Ok(exit)
 }

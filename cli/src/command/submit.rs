@@ -41,16 +41,20 @@ struct SubmittedDocument {
 pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     // A file is read and checked before any question is asked or request is sent.
     let inputs = args.input_file.as_deref();
-    let load = || WorkflowFile::load_beside(Path::new(&args.workflow), inputs, output);
-    let file = is_file(&args.workflow).then(load).transpose()?;
+    let path = Path::new(&args.workflow);
+    let load = || WorkflowFile::load_beside(path, inputs, output);
+    let mut file = is_file(&args.workflow).then(load).transpose()?;
     let gather = |plan: &Plan| inputs::gather(plan, inputs, &args.inputs, output);
     let checked = file.as_ref().map(|file| gather(&file.plan)).transpose()?;
+    if let (Some(file), Some(given)) = (&mut file, &checked) {
+        file.warn_with_inputs(path, given, output);
+    }
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     // With an id and without a version, the submit means the run of that id, even if another version has become the current
     // one.
     let is_pinned = file.is_some() || args.id.is_none();
     let (plan, inputs) = match (file, checked) {
-        (Some(WorkflowFile { text, plan }), Some(inputs)) => {
+        (Some(WorkflowFile { text, plan, .. }), Some(inputs)) => {
             client.push(&text).await?;
             (plan, inputs)
         }

@@ -167,7 +167,7 @@ impl WatchSession<'_> {
         loop {
             tokio::select! {
                 answer = &mut request => return answer,
-                () = self.live.frame() => {}
+                () = self.live.frame_due() => self.live.print_frame(),
             }
         }
     }
@@ -179,7 +179,7 @@ impl WatchSession<'_> {
         loop {
             tokio::select! {
                 () = sleep_until(request_at) => return,
-                () = self.live.frame() => {}
+                () = self.live.frame_due() => self.live.print_frame(),
                 update = next_update(&mut self.listener) => {
                     if let RunNotification::Call(update) = update {
                         self.live.show_activity(update);

@@ -8,15 +8,16 @@ use longshore_proto::{RunId, RunStatus, RunView, StepStatus, StepView, Timestamp
 use super::tree::tolerated;
 use crate::output::{Elapsed, PLAIN, StyledLine, TimeFormatter};
 
-/// Returns the lines about the changes between two views of a run, sorted by time. A change without its own time has the
-/// time `seen`.
+/// Returns the lines about the changes between two views of a run, sorted by time, and the time of the last one. A change
+/// without its own time has the time `seen`. No line is earlier than `last`, the time of the line before: a change may be
+/// seen after a line about a later time was printed.
 pub(super) fn changes(
     before: Option<&RunView>,
     now: &RunView,
     with_run_ids: bool,
-    seen: Timestamp,
+    (seen, last): (Timestamp, Timestamp),
     times: &TimeFormatter,
-) -> Vec<StyledLine> {
+) -> (Vec<StyledLine>, Timestamp) {
     let old = before.map_or(&[][..], |view| &view.steps);
     let order = order(&now.steps);
     let changed = now.steps.iter().zip(order).enumerate().filter_map(|(index, (step, position))| {
@@ -36,7 +37,12 @@ pub(super) fn changes(
     let mut lines: Vec<_> = changed.into_iter().map(|(at, _, step)| (at, words(step, &now.steps))).collect();
     lines.extend(run_line(before, now, seen));
     let run_id = with_run_ids.then_some(now.summary.run);
-    lines.into_iter().map(|(at, words)| line(at, run_id, &words, times)).collect()
+    let mut newest = last;
+    let lines = lines.into_iter().map(|(at, words)| {
+        newest = newest.max(at);
+        line(newest, run_id, &words, times)
+    });
+    (lines.collect(), newest)
 }
 
 /// Returns a line for each call that was under way when a run was interrupted, and is made again.
@@ -187,14 +193,26 @@ mod tests {
     use super::*;
 
     fn check(before: Option<&RunView>, now: &RunView, with_run_ids: bool, expected: &[&str]) {
-        let lines = changes(
-            before,
-            now,
-            with_run_ids,
-            Timestamp::from_millis(BEGAN + 4_000),
-            &TimeFormatter::default(),
-        );
+        let seen = Timestamp::from_millis(BEGAN + 4_000);
+        let times = (seen, Timestamp::default());
+        let (lines, _) = changes(before, now, with_run_ids, times, &TimeFormatter::default());
         assert_eq!(lines.iter().map(StyledLine::text).collect::<Vec<_>>(), expected);
+    }
+
+    fn all_changes(now: &RunView) -> Vec<StyledLine> {
+        let times = (Timestamp::from_millis(BEGAN), Timestamp::default());
+        changes(None, now, false, times, &TimeFormatter::default()).0
+    }
+
+    #[test]
+    fn no_line_is_earlier_than_the_one_before() {
+        let ended = run("running", vec![step("a", "succeeded", json!({}))]);
+        let own = all_changes(&ended)[0].text();
+        assert!(own.starts_with("2026-11-20T15:11:12.250Z"), "{own}");
+        let last = Timestamp::from_millis(BEGAN + 9_000);
+        let (lines, newest) = changes(None, &ended, false, (last, last), &TimeFormatter::default());
+        assert_eq!(lines[0].text(), own.replace("15:11:12.250", "15:11:20.000"));
+        assert_eq!(newest, last);
     }
 
     #[test]
@@ -244,7 +262,7 @@ mod tests {
                 step("last", "succeeded", json!({ "does": "set" })),
             ],
         );
-        let lines = changes(None, &now, false, Timestamp::from_millis(BEGAN), &TimeFormatter::default());
+        let lines = all_changes(&now);
         let texts: Vec<_> = lines.iter().map(StyledLine::text).collect();
         let paths: Vec<_> = texts.iter().map(|text| text.split("  ").nth(1).unwrap()).collect();
         assert_eq!(paths, ["first", "member", "group", "last", "run"]);
@@ -324,7 +342,7 @@ mod tests {
     fn attempts_are_counted_by_their_numbers() {
         let ended = |attempts: serde_json::Value| {
             let now = run("running", vec![step("a", "succeeded", json!({ "attempts": attempts }))]);
-            changes(None, &now, false, Timestamp::from_millis(BEGAN), &TimeFormatter::default())[0].text()
+            all_changes(&now)[0].text()
         };
         let once = ended(json!([unreported(1), unreported(1), attempt(1, "timeout", "x")]));
         assert!(once.ends_with("tables/read  250ms"), "{once}");

@@ -5,6 +5,10 @@ use super::styled_line::{PLAIN, StyledLine};
 /// Gap between two columns.
 const GAP: usize = 2;
 
+/// Width down to which ids shrink before any other column does: their ends still differ, and nothing is lost that the
+/// shortened id does not find.
+const USUAL_ID: usize = 12;
+
 /// Room for a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TableRoom {
@@ -124,9 +128,13 @@ fn shrink(widths: &mut [usize], columns: usize, shrinking: &[ShrinkingColumn]) {
     }
     let over = with_gaps(widths).saturating_sub(columns);
     for _ in 0..over {
-        let above =
-            |column: &&ShrinkingColumn| widths.get(column.number).is_some_and(|width| *width > column.least);
-        let widest = shrinking.iter().filter(above).max_by_key(|column| widths.get(column.number));
+        let width = |column: &&ShrinkingColumn| widths.get(column.number).copied().unwrap_or(0);
+        let is_long_id = |column: &&ShrinkingColumn| {
+            matches!(column.truncation, Truncation::Beginning) && width(column) > USUAL_ID.max(column.least)
+        };
+        let can_shrink = |column: &&ShrinkingColumn| width(column) > column.least;
+        let widest = shrinking.iter().filter(is_long_id).max_by_key(width);
+        let widest = widest.or_else(|| shrinking.iter().filter(can_shrink).max_by_key(width));
         let Some(width) = widest.and_then(|column| widths.get_mut(column.number)) else { return };
         *width -= 1;
     }
@@ -181,6 +189,12 @@ mod tests {
         assert_eq!(within(Some(41)), ["run_00_9v0w  north~south  2.0s  it failed"]);
         assert_eq!(within(Some(34)), ["~00_9v0w  nor~outh  2.0s  it fail~"]);
         assert_eq!(within(Some(30)), ["~_9v0w  nor~outh  2.0s  it fa~"]);
+        let reason = "the file has no column `units`, which the tool needs";
+        let rows = vec![row(["run_00_01kbgq5v8m3n4p5q6r7s8t9v0w", reason])];
+        let shrinking = [column(0, 8, Truncation::Beginning), column(1, 8, Truncation::End)];
+        let room = TableRoom { columns: Some(85), ellipsis: "~" };
+        let shown = texts(&aligned_within(rows, room, &shrinking));
+        assert!(shown[0].ends_with(reason), "an id gives way to a reason: {shown:?}");
         assert_eq!(within(Some(10)), ["~_9v0w  nor~outh  2.0s  it fa~"], "the rest is cut with the line");
     }
 }

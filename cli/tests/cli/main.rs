@@ -131,3 +131,13 @@ async fn codes_and_completions_are_printed() {
     assert_eq!(version.stdout, concat!("longshore ", env!("CARGO_PKG_VERSION"), "\n"));
     folder.run(&["walk"]).await.expecting(2, &["unrecognized subcommand"]);
 }
+
+#[tokio::test]
+async fn absence_of_an_input_is_a_warning_unless_it_is_given() {
+    let text = "longshore: v1\nname: any\ninputs: { x: { type: string } }\n\
+                steps: [{ id: a, set: { x: '${{ inputs.x }}' } }]\n";
+    let folder = Folder::with(text);
+    let given = folder.run(&["run", "wf.yaml", "-i", "x=1"]).await.expecting(0, &[]);
+    assert!(!given.stderr.contains("LS0504"), "{given:#?}");
+    folder.run(&["run", "wf.yaml"]).await.expecting(20, &["LS0504"]);
+}

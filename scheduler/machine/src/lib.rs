@@ -193,12 +193,13 @@ impl Machine {
         if !self.needs(&record.event).is_empty() {
             return Err(RecordIgnored::Unprepared);
         }
+        let before = self.now;
         self.skip(record.seq, record.part, record.at);
         match &record.event {
             Event::LeaderAnnounced { jobs_lost, records_lost, .. } => {
                 self.epoch = Epoch(record.seq);
                 if *jobs_lost {
-                    self.lose_jobs();
+                    self.lose_jobs(before);
                 }
                 if *records_lost {
                     self.lose_records();
@@ -235,6 +236,12 @@ impl Machine {
                 settle::send_again(run, plan, now);
                 Ok(())
             }),
+            Event::NotCalled { job } => {
+                let found = self.live.get_mut(&job.run).ok_or(RecordIgnored::UnknownRun)?;
+                settle::note_not_called(found, job)?;
+                self.dirty.change(job.run);
+                Ok(())
+            }
             Event::Signalled { run, namespace, signal: Signal::Cancel { reason } } => {
                 // The sender may have been unable to read the run, so its namespace is checked here.
                 if self.live.get(run).is_some_and(|run| run.namespace != *namespace) {
@@ -386,10 +393,11 @@ impl Machine {
         }
     }
 
-    /// Notes that outstanding calls will not be reported. [`Machine::resume`] sends their jobs again.
-    fn lose_jobs(&mut self) {
+    /// Notes that outstanding calls will not be reported; `alive` is the time when their process was last known to be alive.
+    /// [`Machine::resume`] sends their jobs again.
+    fn lose_jobs(&mut self, alive: Timestamp) {
         for run in self.live.values_mut() {
-            if settle::lose_jobs(run, self.now) {
+            if settle::lose_jobs(run, alive) {
                 self.dirty.change(run.id);
             }
         }

@@ -33,7 +33,7 @@ impl Machine {
     pub fn needs(&self, event: &Event) -> Needs {
         let mut needs = Needs::default();
         match event {
-            Event::LeaderAnnounced { .. } => {}
+            Event::LeaderAnnounced { .. } | Event::NotCalled { .. } => {}
             Event::Submitted { workflow, inputs, .. } => match self.plans.get(&workflow.digest) {
                 None => _ = needs.plans.insert(workflow.digest),
                 Some(KnownPlan::Plan(plan)) => {

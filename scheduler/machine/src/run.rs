@@ -107,7 +107,8 @@ pub(super) struct OutstandingCall {
     /// Size of the arguments as JSON text. Zero in states of earlier versions.
     #[serde(default)]
     pub(super) bytes: usize,
-    /// Time of the last dispatch or of the grant. `None` if the job was lost and not sent again.
+    /// Time of the last dispatch or of the grant. `None` if the job was lost and not sent again. If a call may have begun before,
+    /// the newest attempt has its number.
     #[serde(default)]
     pub(super) sent_at: Option<Timestamp>,
     /// The calls are not safe to repeat, so a worker makes one only if it is granted.
@@ -265,6 +266,16 @@ impl Step {
     /// Returns the delivery to which the outstanding call is granted.
     pub(super) fn granted_to(&self) -> Option<&DeliveryId> {
         self.call.as_ref().and_then(|call| call.granted.as_ref())
+    }
+
+    /// Returns true if the outstanding call may have begun. It has not if it needs a grant and has none, or if its job was lost
+    /// before that, and not sent again.
+    pub(super) fn may_have_called(&self) -> bool {
+        if self.is_ungranted() {
+            return false;
+        }
+        let newest = self.attempts.last().map(|attempt| attempt.number);
+        self.call.as_ref().is_some_and(|call| call.sent_at.is_some() || newest >= Some(call.attempt))
     }
 
     /// Ends the step.

@@ -131,6 +131,7 @@ impl Scenario {
                 let event = self.log.last().expect("a record").event.clone();
                 self.record(event)
             }
+            "lost" => self.record(Event::NotCalled { job: job_id(self.run, rest) }),
             "sent" => self.record(Event::Resumed { run: self.run }),
             "status" => self.status(rest),
             "reason" => {
@@ -213,7 +214,8 @@ impl Scenario {
             let by = worker.as_ref().map(|worker| format!(" by {worker}")).unwrap_or_default();
             format!("#{number} {}ms {went}{by}", took.as_millis())
         });
-        words.collect::<Vec<_>>().join(", ")
+        let words: Vec<String> = words.collect();
+        if words.is_empty() { "none".to_owned() } else { words.join(", ") }
     }
 
     fn describe(&mut self, effects: Effects) -> String {

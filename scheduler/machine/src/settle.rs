@@ -128,20 +128,32 @@ pub(super) fn send_again(run: &mut Run, plan: &Plan, now: Timestamp) {
     }
 }
 
+/// Records that an outstanding job was lost before a call began, so that no attempt is recorded for it.
+pub(super) fn note_not_called(run: &mut Run, job: &JobId) -> Result<(), RecordIgnored> {
+    let index = run.find(&job.step).ok_or(RecordIgnored::UnknownStep)?;
+    let step = run.step_mut(index).ok_or(RecordIgnored::UnknownStep)?;
+    let call = step.call.as_mut().ok_or(RecordIgnored::AlreadySettled)?;
+    if call.attempt != job.attempt {
+        return Err(RecordIgnored::StaleAttempt);
+    }
+    call.sent_at = None;
+    Ok(())
+}
+
 /// Notes for every outstanding job that no report will arrive. Returns true if there is one.
-pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
-    run.steps.iter_mut().map(|step| lose(step, now)).fold(false, |any, lost| any | lost)
+pub(super) fn lose_jobs(run: &mut Run, alive: Timestamp) -> bool {
+    run.steps.iter_mut().map(|step| lose(step, alive)).fold(false, |any, lost| any | lost)
 }
 
 /// Records an unreported attempt for an outstanding job, unless no call can have been made. The job is sent again under the
 /// same number: it is unknown whether a call was made, so none is counted.
-fn lose(step: &mut Step, now: Timestamp) -> bool {
+fn lose(step: &mut Step, alive: Timestamp) -> bool {
     if step.is_ungranted()
         && let Some(call) = &mut step.call
     {
         return call.sent_at.take().is_some();
     }
-    let Some(lost) = unreported_attempt(step, LOST.to_owned(), None, now) else { return false };
+    let Some(lost) = unreported_attempt(step, LOST.to_owned(), None, alive) else { return false };
     keep_attempts(&mut step.attempts, None, &[lost]);
     true
 }

@@ -19,6 +19,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// megabyte. The log has the whole reason.
 const REASON_CHARS: usize = 500;
 
+/// Message of a stopped step whose job was lost with its process before a call began.
+const NOT_CALLED: &str = "cancelled before the call: its process ended, and the job was not sent again";
+
 /// Applies a cancel.
 pub(super) fn cancel(
     run: &mut Run,
@@ -100,8 +103,12 @@ fn end_unreported(
         };
         any = true;
         let is_granted = step.granted_to().is_some();
-        let made = if step.is_ungranted() { "no call was made" } else { "the call may have happened" };
-        step.error = Some(Fault::new(FaultClass::Cancelled, format!("{why}; {made}")));
+        let message = if step.may_have_called() {
+            format!("{why}; the call may have happened")
+        } else {
+            NOT_CALLED.to_owned()
+        };
+        step.error = Some(Fault::new(FaultClass::Cancelled, message));
         step.end(if is_granted { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);
         let path = step.path.clone();
         settle::forget_timers(run, &path);

@@ -44,7 +44,7 @@ pub enum NoValue {
         run: RunId,
         /// The step that was asked for.
         step: StepPath,
-        /// The first steps of the plan.
+        /// The first steps of the plan; the last one also has the number of the others.
         steps: Vec<String>,
     },
     /// The step has no output.
@@ -102,7 +102,12 @@ impl Run {
             RunValue::Output(path) | RunValue::Content(path) => path,
         };
         let Some(step) = self.steps.iter().find(|step| step.path == *path) else {
-            let steps = self.steps.iter().take(NAMED_STEPS).map(|step| step.path.to_string()).collect();
+            let mut steps: Vec<String> =
+                self.steps.iter().take(NAMED_STEPS).map(|step| step.path.to_string()).collect();
+            let more = self.steps.len() - steps.len();
+            if let Some(last) = steps.last_mut().filter(|_| more > 0) {
+                last.push_str(&format!(" and {more} more"));
+            }
             return Err(NoValue::UnknownStep { run, step: path.clone(), steps });
         };
         // Every other step that has succeeded has an output.

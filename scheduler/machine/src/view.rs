@@ -91,7 +91,7 @@ impl Run {
             skipped_because: step.skipped_because.clone(),
             attempt_limit: step.attempt_limit,
             next_attempt_at: self.next_attempt_at(step),
-            queued: false,
+            queued: step.is_lost() && !step.may_have_called(),
         }
     }
 
@@ -100,7 +100,7 @@ impl Run {
         match step.status {
             StepStatus::Retrying => self.next_attempt_at(step).map(|at| format!("its next attempt at {at}")),
             StepStatus::Running if step.stopped && step.call.is_some() => {
-                Some("the report of a call that was recalled".to_owned())
+                Some("the end of its call, which was cancelled".to_owned())
             }
             _ => None,
         }

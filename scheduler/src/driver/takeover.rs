@@ -73,6 +73,20 @@ impl Driver {
         Ok(driver)
     }
 
+    /// Records the outstanding jobs that no worker took from a queue in the memory of this process, which is about to end.
+    pub(super) async fn record_untaken_jobs(&mut self) -> Result<(), DriverError> {
+        if self.backend.jobs.outlives_process() {
+            return Ok(());
+        }
+        let mut events = Vec::new();
+        for job in self.follower.machine.resume().into_iter().filter_map(dispatched_job) {
+            if self.backend.jobs.waiting(&job.server, &job.id).await?.is_some() {
+                events.push(Event::NotCalled { job: job.id });
+            }
+        }
+        append(&self.backend, self.partition, events).await
+    }
+
     /// Applies entries up to `to` and drops their effects, except for run updates of entries after `published`.
     async fn replay(&mut self, to: Seq, published: Seq) -> Result<(), DriverError> {
         while self.follower.position.seq < to {

@@ -268,7 +268,12 @@ impl<'a> Machine<'a> {
         let Job { id, retry, safety, .. } = self.job;
         match (retry.decide(id, number, &fault, sent, *safety), self.interrupt) {
             (RetryDecision::Indeterminate, interrupt) => {
-                self.done(Outcome::Indeterminate(with_interrupt(fault, interrupt)))
+                let fault = with_interrupt(fault, interrupt);
+                // The attempt and the step have one fault, so that it is shown once.
+                if let Some(attempt) = self.attempts.last_mut() {
+                    attempt.fault = Some(fault.clone());
+                }
+                self.done(Outcome::Indeterminate(fault))
             }
             (RetryDecision::Again(_), Some(Interrupt::Recalled)) => {
                 self.done(Outcome::Fault(cancelled_after(&fault)))
@@ -363,7 +368,8 @@ fn with_interrupt(fault: Fault, interrupt: Option<Interrupt>) -> Fault {
             Fault::new(FaultClass::Cancelled, "cancelled in flight; the call may have happened")
         }
         Some(Interrupt::Stopping) if class == FaultClass::Cancelled => {
-            internal("the worker stopped during the call; the call may have happened")
+            let message = "cancelled because the worker stopped during the call; the call may have happened";
+            Fault::new(FaultClass::Cancelled, message)
         }
         Some(Interrupt::ClaimLost) if class == FaultClass::Cancelled => {
             internal("the worker lost its claim during the call; the call may have happened")

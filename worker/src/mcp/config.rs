@@ -49,6 +49,8 @@ pub struct ServersConfig {
     unusable: BTreeMap<ServerName, Vec<String>>,
     /// Unusable servers that are switched off in the file.
     disabled: BTreeSet<ServerName>,
+    /// Variables and headers whose values are hidden, by server.
+    masked: BTreeMap<ServerName, Vec<String>>,
     bound_secrets: BoundSecrets,
     /// Values to hide: those of all servers, and the bound secrets.
     secrets: Secrets,
@@ -122,7 +124,15 @@ impl ServersConfig {
         }
         let reasons = [found.problems, found.unusable].concat();
         match read.filter(|_| reasons.is_empty()) {
-            Some(read) => drop(self.servers.insert(server, read)),
+            Some(read) => {
+                // The server is named beside them.
+                let suffix = format!(" of server `{server}`");
+                let origins = found.secrets.origins();
+                let masked =
+                    origins.iter().map(|origin| origin.trim_end_matches(&suffix).to_owned()).collect();
+                self.masked.insert(server.clone(), masked);
+                self.servers.insert(server, read);
+            }
             None => drop(self.unusable.insert(server, reasons)),
         }
     }
@@ -141,6 +151,11 @@ impl ServersConfig {
     /// headers, and credentials that are written into addresses and arguments.
     pub const fn secrets_to_hide(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// Returns the variables and headers of a server whose values are masked in outputs, such as "variable `TEAM`".
+    pub fn masked(&self, server: &ServerName) -> &[String] {
+        self.masked.get(server).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the names of the servers that can be called.

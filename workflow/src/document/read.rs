@@ -294,6 +294,9 @@ impl TreeBuilder<'_, '_> {
 /// Warns of a value without quotes that is read as a number whose canonical form differs.
 fn changed_number(span: Span, text: &str, number: &Number) -> Diagnostic {
     let message = format!("YAML reads `{}` as the number {number}", shorten(text));
-    let help = format!("write `\"{}\"`, with the quotes, if it is meant as it is written", shorten(text));
+    let help = format!(
+        "if it is text, such as a version or a code, write `\"{}\"`, with the quotes; if it is a number, write `{number}`",
+        shorten(text)
+    );
     Diagnostic::new(Code::ChangedNumber, span, message).help(help)
 }

@@ -86,7 +86,10 @@ impl DraftBuilder<'_, '_> {
     ) -> (StepDraft, Option<&'e MapEntry>) {
         let id = get(entries, "id").and_then(|entry| self.id(entry));
         let name = get(entries, "name").and_then(|entry| self.text(entry)).map(str::to_owned);
-        let condition = get(entries, "if").and_then(|entry| self.condition(entry));
+        let condition = get(entries, "if").and_then(|entry| {
+            let span = self.value_span(entry);
+            self.condition(entry).map(|value| Spanned { value, span })
+        });
         let needs = get(entries, "needs").and_then(|entry| self.needs(entry));
         let continue_on_error =
             get(entries, "continue-on-error").and_then(|entry| self.boolean(entry)).unwrap_or(false);

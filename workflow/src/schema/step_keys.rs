@@ -44,7 +44,10 @@ impl DraftBuilder<'_, '_> {
         }
         match kinds.as_slice() {
             [] => {
-                if !entries.iter().any(|entry| foreign::step_kind(&entry.key).is_some()) {
+                let is_explained = |key: &str| {
+                    foreign::step_kind(key).is_some() || unbuilt_spelling(&unbuilt::KINDS, key).is_some()
+                };
+                if !entries.iter().any(|entry| is_explained(&entry.key)) {
                     self.no_kind(entries, span);
                 }
                 None
@@ -106,12 +109,8 @@ impl DraftBuilder<'_, '_> {
     fn unknown_step_key(&mut self, entry: &MapEntry, kind: Option<&str>) {
         let key: String = shorten(&entry.key);
         let kebab = foreign::kebab(&key);
-        if let Some((name, code)) =
-            [unbuilt_code(&unbuilt::KINDS, &kebab), unbuilt_code(&unbuilt::STEP_KEYS, &kebab)]
-                .into_iter()
-                .flatten()
-                .next()
-        {
+        let unbuilt_kind = unbuilt_spelling(&unbuilt::KINDS, &key);
+        if let Some((name, code)) = unbuilt_kind.or_else(|| unbuilt_spelling(&unbuilt::STEP_KEYS, &key)) {
             let message =
                 format!("`{key}` is `{name}` here, which is part of the language and not built yet");
             return self.refuse(Diagnostic::new(code, entry.key_span, message).help(unbuilt::instead(code)));
@@ -173,4 +172,11 @@ fn keys_of(kind: Option<&str>) -> Vec<&'static str> {
 /// Returns true for a key of a step.
 pub(super) fn is_step_key(key: &str) -> bool {
     keys_of(None).contains(&key)
+}
+
+/// Returns the code for a key that is not built yet and is written in another way, such as `forEach` and `foreach`, with the
+/// key from the table.
+fn unbuilt_spelling(table: &[(&'static str, Code)], key: &str) -> Option<(&'static str, Code)> {
+    let letters = |text: &str| text.to_lowercase().replace(['-', '_'], "");
+    table.iter().find(|(known, _)| letters(known) == letters(key)).copied()
 }

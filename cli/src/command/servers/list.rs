@@ -31,7 +31,8 @@ pub(crate) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit,
     let mut list =
         ServerStateList { output, json: args.json, waiting, known, name_width, printed: BTreeSet::new() };
     with_pool(&file, async |pool, names| {
-        let asked = names.iter().map(async |name| ServerState::of(name, pool.check(name).await));
+        let asked =
+            names.iter().map(async |name| ServerState::of(name, pool.check(name).await, file.masked(name)));
         let mut answers: FuturesUnordered<_> = asked.collect();
         while let Some(state) = answers.next().await {
             list.add(state)?;

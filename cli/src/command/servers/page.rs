@@ -24,17 +24,26 @@ pub(super) fn servers<'h>(
     let rows =
         aligned_within(all.clone().map(|state| row(state, symbols, padding)).collect(), room, &[name, own]);
     let why = |state| why(state).into_iter().flat_map(|line| room.wrapped(line));
-    all.zip(rows).flat_map(|(state, row)| std::iter::once(row).chain(why(state))).collect()
+    all.zip(rows).flat_map(|(state, row)| room.wrapped(row).into_iter().chain(why(state))).collect()
 }
+
+/// Widths of the columns behind the name where nothing is cut: each row is printed before the next one is known. A cell that
+/// is wider moves the rest of its row.
+const PLAIN_WIDTHS: [usize; 5] = [8, 24, 22, 20, 22];
 
 /// Returns the reasons why a server, or some of its tools, cannot be used.
 fn why(state: &ServerState) -> Vec<StyledLine> {
     match state {
-        ServerState::Ready { left_out, .. } => {
+        ServerState::Ready { left_out, masked, .. } => {
             let line = |(tool, why): (&String, &String)| {
                 StyledLine::of(DOUBTFUL, &format!("    the tool {tool:?} cannot be called: {why}"))
             };
-            left_out.iter().map(line).collect()
+            let names = Some(masked.join(", ")).filter(|names| !names.is_empty());
+            let masked = names.map(|names| {
+                let text = format!("    masked in outputs: {names} (not a secret? name it in `visible_env`)");
+                StyledLine::of(FAINT, &text)
+            });
+            left_out.iter().map(line).chain(masked).collect()
         }
         ServerState::Disabled { .. } => Vec::new(),
         ServerState::Broken { fault, .. } => vec![StyledLine::of(BAD, &format!("    {fault}"))],
@@ -73,27 +82,36 @@ fn row(state: &ServerState, symbols: Symbols, padding: usize) -> Vec<StyledLine>
     let own = [own.as_deref(), server_version.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let pid = pid.map(|pid| format!("pid {pid}")).unwrap_or_default();
     let tools = if *tools == 1 { "1 tool".to_owned() } else { format!("{tools} tools") };
-    vec![
-        name,
+    let cells = [
         StyledLine::of(style, "ready"),
         StyledLine::of(PLAIN, &own),
         StyledLine::of(PLAIN, &format!("{protocol_version} ({era})")),
         StyledLine::of(PLAIN, &format!("connected in {connect_ms:.0}ms")),
         StyledLine::of(PLAIN, &format!("{tools} in {list_ms:.1}ms")),
-        StyledLine::of(FAINT, &pid),
-    ]
+    ];
+    let is_plain = padding > 0;
+    let cells = cells.into_iter().zip(PLAIN_WIDTHS);
+    let cells = cells.map(|(cell, width)| if is_plain { cell.padded(width) } else { cell });
+    std::iter::once(name).chain(cells).chain([StyledLine::of(FAINT, &pid)]).collect()
 }
 
-/// Returns a row for each tool.
-pub(super) fn tools(reports: &[ToolReport]) -> Vec<StyledLine> {
+/// Returns a row for each tool. A name that is wider than half of the terminal has a line of its own, so that the descriptions
+/// keep their room.
+pub(super) fn tools(reports: &[ToolReport], room: TableRoom) -> Vec<StyledLine> {
+    let name =
+        |report: &ToolReport| StyledLine::of(STRONG, &format!("{}/{}", report.server, report.tool.name));
+    let own_line = |report: &ToolReport| {
+        Some(name(report)).filter(|name| room.columns.is_some_and(|columns| name.width() > columns / 2))
+    };
     let row = |report: &ToolReport| {
         vec![
-            StyledLine::of(STRONG, &format!("{}/{}", report.server, report.tool.name)),
+            if own_line(report).is_some() { StyledLine::default() } else { name(report) },
             hints(report),
             StyledLine::of(FAINT, report.tool.description.as_deref().unwrap_or_default()),
         ]
     };
-    aligned(reports.iter().map(row).collect())
+    let rows = aligned(reports.iter().map(row).collect());
+    reports.iter().zip(rows).flat_map(|(report, row)| own_line(report).into_iter().chain([row])).collect()
 }
 
 /// Returns a tool with its arguments. Its schema is printed below.
@@ -160,6 +178,9 @@ mod tests {
 
     use super::*;
 
+    /// Room in which nothing is cut.
+    const WHOLE: TableRoom = TableRoom { columns: None, ellipsis: "..." };
+
     fn texts(lines: &[StyledLine]) -> Vec<String> {
         lines.iter().map(StyledLine::text).collect()
     }
@@ -185,17 +206,19 @@ mod tests {
                 list_ms: 0.62,
                 tools: 6,
                 pid: Some(77),
+                masked: vec!["variable `TEAM`".to_owned()],
             },
         ];
         assert_eq!(
-            texts(&servers(all.iter(), Symbols::Ascii, TableRoom { columns: None, ellipsis: "..." }, 6)),
+            texts(&servers(all.iter(), Symbols::Ascii, WHOLE, 6)),
             [
                 "x crm     broken",
                 "    unavailable: no such file",
                 "- git     unusable",
                 "    args: must be a list",
                 "- later   disabled",
-                "+ tables  ready     tables 0.1.0  2026-07-28 (stateless)  connected in 31ms  6 tools in 0.6ms  pid 77",
+                "+ tables  ready     tables 0.1.0              2026-07-28 (stateless)  connected in 31ms     6 tools in 0.6ms        pid 77",
+                "    masked in outputs: variable `TEAM` (not a secret? name it in `visible_env`)",
             ]
         );
     }
@@ -267,10 +290,20 @@ mod tests {
         };
         let hints = ToolHints { read_only: Some(true), idempotent: Some(true), ..ToolHints::default() };
         assert_eq!(
-            texts(&tools(&[tool("read", hints), tool("write_report", ToolHints::default())])),
+            texts(&tools(&[tool("read", hints), tool("write_report", ToolHints::default())], WHOLE)),
             [
                 "tables/read          read-only idempotent  Does something.",
                 "tables/write_report                        Does something.",
+            ]
+        );
+        let long = format!("read_{}", "x".repeat(90));
+        let narrow = TableRoom { columns: Some(80), ellipsis: "..." };
+        assert_eq!(
+            texts(&tools(&[tool(&long, hints), tool("write", ToolHints::default())], narrow)),
+            [
+                format!("tables/{long}"),
+                "              read-only idempotent  Does something.".to_owned(),
+                "tables/write                        Does something.".to_owned(),
             ]
         );
     }

@@ -29,6 +29,9 @@ pub(super) enum ServerState {
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         left_out: BTreeMap<String, String>,
         pid: Option<u32>,
+        /// Variables and headers whose values are masked in outputs of all servers.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        masked: Vec<String>,
     },
     /// The server does not answer.
     Broken { server: ServerName, fault: Fault },
@@ -39,7 +42,11 @@ pub(super) enum ServerState {
 }
 
 impl ServerState {
-    pub(super) fn of(server: &ServerName, checked: Result<ServerReport, CallFault>) -> Self {
+    pub(super) fn of(
+        server: &ServerName,
+        checked: Result<ServerReport, CallFault>,
+        masked: &[String],
+    ) -> Self {
         let server = server.clone();
         match checked {
             Err(CallFault { mut fault, .. }) => {
@@ -57,6 +64,7 @@ impl ServerState {
                 tools: report.tools,
                 left_out: report.left_out,
                 pid: report.pid,
+                masked: masked.to_vec(),
             },
         }
     }

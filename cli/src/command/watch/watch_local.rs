@@ -99,7 +99,7 @@ async fn draw_until(moment: Instant, live: &mut LiveView) {
     loop {
         tokio::select! {
             () = sleep_until(moment) => return,
-            () = live.frame() => {}
+            () = live.frame_due() => live.print_frame(),
         }
     }
 }

@@ -122,7 +122,7 @@ fn call_that_was_not_granted_is_sent_again_and_was_not_attempted() {
         r#"
         submit                      -> dispatch a#1
         @2s lead with its jobs lost -> nothing
-        attempts a                  ->
+        attempts a                  -> none
         @3s sent                    -> nothing
         resume                      -> dispatch a#1
         "#,
@@ -139,7 +139,7 @@ fn granted_call_of_a_process_that_ended_is_indeterminate_when_the_run_is_resumed
         @2s lead with its jobs lost -> nothing
         status                      -> a running
         @3s sent                    -> failed at a: unavailable: worker w1 began this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`)
-        attempts a                  -> #1 2000ms unavailable
+        attempts a                  -> #1 0ms unavailable
         "#,
     );
 }
@@ -180,7 +180,7 @@ fn run_whose_records_were_lost_makes_no_unsafe_call_any_more() {
             resume                      -> dispatch a#1
             tick                        -> fired doubt of a#1, failed at a: unavailable: {lost}
             status                      -> a indeterminate
-            attempts a                  ->
+            attempts a                  -> none
             "
         ),
     );

@@ -52,7 +52,7 @@ fn a_job_that_was_lost_with_its_process_is_an_attempt_of_its_own() {
         resume                       -> dispatch a#1
         @8s lead                     -> nothing
         @9s settle a#1 output 1      -> nothing
-        attempts a                   -> #1 2000ms unavailable, #1 2000ms unavailable, #1 5ms output
+        attempts a                   -> #1 1000ms unavailable, #1 0ms unavailable, #1 5ms output
         attempts b                   -> #1 5ms unavailable
         "#,
     );
@@ -85,7 +85,42 @@ fn a_job_that_was_lost_with_its_process_is_not_noted_once_more_for_its_next_deli
         @2s lead with its jobs lost             -> nothing
         @3s sent                                -> nothing
         @9s settle a#1 output 1 after no report -> nothing
-        attempts a                              -> #1 2000ms unavailable, #1 5ms output
+        attempts a                              -> #1 0ms unavailable, #1 5ms output
+        "#,
+    );
+}
+
+#[test]
+fn job_that_was_lost_before_its_call_has_no_attempt_and_its_cancel_leaves_no_doubt() {
+    check(
+        SAFE_PAIR,
+        r#"
+        submit                          -> dispatch a#1, dispatch b#1
+        @1s settle b#1 again 5s         -> nothing
+        @2s lost a#2                    -> refused: a newer attempt is out
+        @9s lost a#1                    -> nothing
+        @9s lead with its jobs lost     -> nothing
+        attempts a                      -> none
+        resume                          -> dispatch a#1
+        @10s cancel                     -> recall a#1, cancelled
+        status a                        -> a cancelled
+        "#,
+    );
+}
+
+#[test]
+fn job_that_was_lost_during_its_call_and_then_before_one_keeps_its_attempt() {
+    check(
+        SAFE_PAIR,
+        r#"
+        submit                          -> dispatch a#1, dispatch b#1
+        @2s lead with its jobs lost     -> nothing
+        @3s sent                        -> nothing
+        @4s lost a#1                    -> nothing
+        @9s lead with its jobs lost     -> nothing
+        attempts a                      -> #1 0ms unavailable
+        @9s cancel                      -> recall a#1, recall b#1, cancelled
+        status a                        -> a cancelled
         "#,
     );
 }
@@ -101,7 +136,7 @@ fn a_worker_that_claimed_a_call_and_did_not_report_it_is_named() {
         @3s lead with its jobs lost                   -> nothing
         @4s sent                                      -> nothing
         @9s settle b#1 output 1 after no report of w8 -> dispatch c#1
-        attempts b                                    -> #1 3000ms unavailable by w8, #1 5ms output
+        attempts b                                    -> #1 2000ms unavailable by w8, #1 5ms output
         "#,
     );
 }

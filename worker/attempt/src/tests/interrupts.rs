@@ -121,7 +121,7 @@ fn stopping_worker_settles_an_indeterminate_call_itself() {
         delivered 1            => ask for a grant
         granted => call 1
         stopping               => cancel the call
-        faults cancelled maybe => settle indeterminate internal: the worker stopped during the call; the call may have happened [1 cancelled maybe]
+        faults cancelled maybe => settle indeterminate cancelled: cancelled because the worker stopped during the call; the call may have happened [1 cancelled maybe]
         settled                => acknowledge
         ",
     );

@@ -117,6 +117,11 @@ impl Secrets {
         literal::in_address(address).iter().for_each(|value| self.add(value));
     }
 
+    /// Returns the descriptions of the variables and headers whose values are hidden.
+    pub(super) fn origins(&self) -> BTreeSet<Arc<str>> {
+        self.texts.values().flat_map(|form| form.origins.iter().cloned()).collect()
+    }
+
     /// Adds all values of another set.
     pub fn merge(&mut self, other: &Self) {
         merge(&mut self.texts, other.texts.clone());

@@ -79,8 +79,8 @@ mod tests {
         assert_eq!(
             lines(80),
             [
-                "RUN             STATUS    WORKFLOW      SUBMITTED            TOOK  ERROR",
-                "…p5q6r7s8t9v0w  ✗ failed  sales-report  2026-11-20T15:11:11  2.0s  check_west: …",
+                "RUN           STATUS    WORKFLOW      SUBMITTED            TOOK  ERROR",
+                "…q6r7s8t9v0w  ✗ failed  sales-report  2026-11-20T15:11:11  2.0s  check_west: to…",
             ]
         );
         assert_eq!(

@@ -1,7 +1,7 @@
 //! The steps of a run in `runs show`, with their faults and attempts.
 
 use anstyle::Style;
-use longshore_proto::{AttemptRecord, Fault, RunStatus, RunView, StepStatus, StepView};
+use longshore_proto::{AttemptRecord, Fault, RunStatus, RunView, StepStatus, StepView, truncate_with_size};
 use serde_json::Value;
 
 use super::between;
@@ -33,8 +33,8 @@ pub(super) fn steps(
 }
 
 fn step_row(step: &StepView, is_interrupted: bool, symbols: Symbols) -> Vec<StyledLine> {
-    // The log does not say whether a job that was dispatched had begun.
-    let is_interrupted = is_interrupted && step.status == StepStatus::Running;
+    // A job that a killed process had in its queue looks like one whose call had begun.
+    let is_interrupted = is_interrupted && step.status == StepStatus::Running && !step.queued;
     let ((sign, style), status) = if is_interrupted {
         (symbols.run(RunStatus::Interrupted), RunStatus::Interrupted.as_str())
     } else {
@@ -84,19 +84,12 @@ fn output_text(output: &Value) -> String {
     let blob = output.get("blob").filter(|blob| blob.get("digest").is_some());
     match blob.and_then(|blob| blob.get("bytes")?.as_u64()) {
         Some(bytes) => format!("of {bytes} bytes, which `longshore runs output` prints"),
-        None => shortened(&output.to_string()),
+        None => truncate_with_size(&output.to_string(), SHOWN_CHARS).into_owned(),
     }
 }
 
 /// Number of characters of a value that are shown. `runs output` and `--json` print the whole value.
 const SHOWN_CHARS: usize = 400;
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS) {
-        Some((cut, _)) => format!("{}… ({} bytes)", text.get(..cut).unwrap_or_default(), text.len()),
-        None => text.to_owned(),
-    }
-}
 
 /// Returns the text of the arguments of a call, or the beginning of it that is stored.
 fn arguments_text(arguments: &Value) -> String {
@@ -107,9 +100,9 @@ fn arguments_text(arguments: &Value) -> String {
     match (text, bytes) {
         (Some(text), Some(bytes)) => {
             let shown: String = text.chars().take(SHOWN_CHARS).collect();
-            format!("{shown}… ({bytes} bytes)")
+            format!("{shown}… ({bytes} bytes in all)")
         }
-        _ => shortened(&arguments.to_string()),
+        _ => truncate_with_size(&arguments.to_string(), SHOWN_CHARS).into_owned(),
     }
 }
 
@@ -123,9 +116,13 @@ fn attempt_lines(
     let started_at = times.shown(*started_at);
     let by = attempt.worker.as_ref().map(|worker| format!("  {worker}")).unwrap_or_default();
     let process = attempt.process.as_ref().map(|process| format!(" ({process})")).unwrap_or_default();
-    // A call that is made again has the same attempt number.
-    let unreported = if attempt.is_unreported() { " (unreported)" } else { "" };
-    let text = format!("    attempt {number}{unreported}  {started_at}  {}{by}{process}", Elapsed(*took));
+    // A call that is made again has the same attempt number. Its end is not known if it was not reported.
+    let (unreported, took) = if attempt.is_unreported() {
+        (" (unreported)", String::new())
+    } else {
+        ("", format!("  {}", Elapsed(*took)))
+    };
+    let text = format!("    attempt {number}{unreported}  {started_at}{took}{by}{process}");
     let mut lines = vec![StyledLine::of(FAINT, &indent(step, &text))];
     if let Some(fault) = &attempt.fault {
         lines.extend(fault_lines(fault, "      ", style, step));
