@@ -14,8 +14,7 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| allow_oom_script(include_str!
 
 /// Returns the identity, and creates it if there is none.
 pub(super) async fn read(connection: &RedisConnection) -> Result<String, Error> {
-    let mut script = SCRIPT.key(key(connection.prefix()));
-    connection.run_script(&script.arg(0), "read the identity of the data").await
+    connection.run_script(&SCRIPT.key(key(connection.prefix())), "read the identity of the data").await
 }
 
 /// Returns the key of the identity.
