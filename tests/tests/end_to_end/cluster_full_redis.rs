@@ -90,7 +90,8 @@ async fn runs_are_shown_watched_and_cancelled_while_redis_is_full() {
 #[tokio::test(flavor = "multi_thread")]
 async fn run_that_is_cancelled_while_its_call_waits_for_a_claim_was_not_called() {
     let cluster = Cluster::start(1, 1, 0).await;
-    push(&cluster, "once", &once("once")).await;
+    let keyed = once("once").replace(r#""call":"#, r#""idempotency-key": "order", "call":"#);
+    push(&cluster, "once", &keyed).await;
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
     let mut updates = client.subscribe("longshore.v1.evt.default.once.*.run").await.unwrap();
     set_limit(&cluster, "1");
