@@ -62,13 +62,18 @@ impl MonitoredProcess {
         until(what, || self.get("/readyz").is_some_and(|(status, _)| status == 200)).await;
     }
 
+    /// Returns true if the process is not ready, for a reason that contains these words.
+    pub fn refuses(&self, words: &[&str]) -> bool {
+        let says = |text: &str| text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        self.get("/readyz").is_some_and(|(status, text)| status == 503 && says(&text))
+    }
+
     /// Waits until the process is not ready, for a reason that contains these words.
     ///
     /// # Panics
     /// When the process stays ready, or is not alive.
     pub async fn is_not_ready(&self, what: &str, words: &[&str]) {
-        let says = |text: &str| text.lines().any(|line| words.iter().all(|word| line.contains(word)));
-        until(what, || self.get("/readyz").is_some_and(|(status, text)| status == 503 && says(&text))).await;
+        until(what, || self.refuses(words)).await;
         assert_eq!(self.get("/livez").map(|(status, _)| status), Some(200), "it is alive");
     }
 }

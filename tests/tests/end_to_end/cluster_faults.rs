@@ -87,7 +87,7 @@ async fn unsuitable_nats_is_refused_with_the_requirement() {
     ];
     for role in ["scheduler", "worker"] {
         for (nats, words) in cases {
-            let process = scratch.longshore([role, "--connect-deadline", "5s"]);
+            let process = scratch.longshore([role, "--connect-deadline", "30s"]);
             let ended = process.env("NATS_URL", &nats.url()).env("REDIS_URL", &redis.url()).run().await;
             ended.expecting(4).saying(words);
         }
@@ -119,7 +119,9 @@ async fn unsuitable_redis_is_refused_by_every_command_with_one_code() {
             if command == "doctor" && *redis == denying.url() {
                 continue;
             }
-            let process = scratch.longshore([command, "--connect-deadline", "2s"]);
+            // A refusal is reported at once; only what does not answer is waited for.
+            let deadline = if redis == absent { "5s" } else { "30s" };
+            let process = scratch.longshore([command, "--connect-deadline", deadline]);
             let ended = process.env("NATS_URL", &nats.url()).env("REDIS_URL", redis).run().await;
             let ended = ended.expecting(*code);
             assert!(format!("{}{}", ended.stdout, ended.stderr).contains(words), "{ended}");
