@@ -132,7 +132,7 @@ fn is_indeterminate(view: &RunView) -> bool {
 /// Number of steps that a warning names.
 const MAX_DOUBTFUL_STEPS: usize = 5;
 
-/// Returns a warning that names the calls which may have happened although the run went on, if there are any.
+/// Returns a warning that names the calls which may have happened although the run continued, if there are any.
 fn tolerated_doubt(view: &RunView) -> Option<String> {
     let is_reported = |step: &&StepView| view.summary.failed_step.as_ref() != Some(&step.path);
     let doubtful = view.steps.iter().filter(|step| step.status == StepStatus::Indeterminate);
