@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::mcp::ServerPool;
-use job_slots::{JobSlot, ServerSlots};
+use job_slots::{JobSlot, ServerSlots, WorkerSlots};
 use mask_warnings::MaskWarnings;
 use retry::retry;
 
@@ -118,7 +118,7 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) {
         let servers: Vec<_> = self.context.pool.servers().collect();
         let slots = self.config.slots.get().saturating_add(servers.len());
-        let of_worker = job_slots::slot_semaphore(slots);
+        let of_worker = WorkerSlots::new(slots);
         gauge!("longshore_worker_slots", "state" => "total").set(u32::try_from(slots).unwrap_or(u32::MAX));
         gauge!("longshore_worker_slots", "state" => "busy").increment(0);
         info!(node = %self.context.node, servers = servers.len(), slots, "worker started");

@@ -3,16 +3,16 @@
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use longshore_attempt::{
     DeliveryEnd, Effect, Input, Interrupt, InterruptEffect, Machine, claim_holder, worker_of,
 };
 use longshore_ports::{Backend, Delivery, Error, clock};
 use longshore_proto::{ClaimKey, ClaimResult, DeliveryId, Fault, Job, JobId, NodeId, RunStatus};
-use metrics::gauge;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -23,10 +23,13 @@ use super::job_slots::JobSlot;
 use super::lease_heartbeat::LeaseHeartbeat;
 use super::retry::retry;
 
+/// Time that a job keeps its slot while it waits for a store: many times that of an answer.
+const SLOT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Processes one delivery until it is acknowledged or returned to the queue.
-pub(super) async fn process(context: &WorkerContext, delivery: Delivery, mut slot: JobSlot) {
+pub(super) async fn process(context: &WorkerContext, delivery: Delivery, slot: JobSlot) {
     let Delivery { job, delivered, recalled, recall_missed, receipt, .. } = delivery;
-    let _busy = BusySlotCount::new();
+    slot.count_as_busy();
     let id = context.next_delivery();
     let holder = claim_holder(&id.worker, id.number);
     if recall_missed {
@@ -46,6 +49,7 @@ pub(super) async fn process(context: &WorkerContext, delivery: Delivery, mut slo
             job: &job,
             delivery_count: delivered,
             id: &id,
+            slot: &slot,
             holder: &holder,
             heartbeat: LeaseHeartbeat::new(&*receipt, &*context.backend.claims, &holder),
             updates: ActivityUpdates::new(&job, context.updates.as_deref()),
@@ -55,7 +59,7 @@ pub(super) async fn process(context: &WorkerContext, delivery: Delivery, mut slo
         };
         let is_recalled = recalled.is_cancelled();
         let input = Input::Delivered { delivery_count: delivered, is_recalled };
-        task.run(input, &recalled, &mut slot).await
+        task.run(input, &recalled).await
     };
     finish(&context.backend, &holder, receipt, end).await;
 }
@@ -72,22 +76,6 @@ async fn run_status(backend: &Backend, job: &Job) -> Option<RunStatus> {
     }
 }
 
-/// Counts a slot as busy until it is dropped.
-struct BusySlotCount;
-
-impl BusySlotCount {
-    fn new() -> Self {
-        gauge!("longshore_worker_slots", "state" => "busy").increment(1);
-        Self
-    }
-}
-
-impl Drop for BusySlotCount {
-    fn drop(&mut self) {
-        gauge!("longshore_worker_slots", "state" => "busy").decrement(1);
-    }
-}
-
 /// The state of one delivery while its effects are performed.
 pub(super) struct JobTask<'a> {
     pub(super) context: &'a WorkerContext,
@@ -96,6 +84,7 @@ pub(super) struct JobTask<'a> {
     pub(super) delivery_count: u32,
     /// This delivery.
     pub(super) id: &'a DeliveryId,
+    pub(super) slot: &'a JobSlot,
     /// This delivery as the holder of a claim.
     pub(super) holder: &'a NodeId,
     pub(super) heartbeat: LeaseHeartbeat<'a>,
@@ -110,7 +99,7 @@ pub(super) struct JobTask<'a> {
 }
 
 impl JobTask<'_> {
-    async fn run(&self, delivered: Input, recalled: &CancellationToken, slot: &mut JobSlot) -> DeliveryEnd {
+    async fn run(&self, delivered: Input, recalled: &CancellationToken) -> DeliveryEnd {
         let mut machine = Machine::new(self.job, &self.context.node);
         let mut work = pin!(self.perform(machine.handle(delivered)));
         let mut interrupt = pin!(self.interrupt(recalled));
@@ -138,7 +127,7 @@ impl JobTask<'_> {
                 (never, _, _) = &mut background => match never {},
             };
             if matches!(effect, Effect::Settle { .. }) {
-                slot.release_server();
+                self.slot.release_server();
             }
             work.set(self.perform(effect));
         }
@@ -156,10 +145,17 @@ impl JobTask<'_> {
 
     async fn perform(&self, effect: Effect) -> ControlFlow<DeliveryEnd, Input> {
         let result = match effect {
-            Effect::Claim(key) => self.claim(key).await,
-            Effect::RequestGrant => self.request_grant().await,
+            Effect::Claim(key) => self.wait_for_store(self.claim(key)).await,
+            Effect::RequestGrant => self.wait_for_store(self.request_grant()).await,
             Effect::ReturnGrant => self.return_grant().await,
-            Effect::Call(number) => self.call(number).await,
+            Effect::Call(number) => {
+                tokio::select! {
+                    biased;
+                    () = self.slot.hold() => {}
+                    () = self.call_cancelled.cancelled() => {}
+                }
+                self.call(number).await
+            }
             Effect::Wait(delay) => {
                 sleep(delay).await;
                 Ok(Input::RetryDue)
@@ -171,6 +167,18 @@ impl JobTask<'_> {
             error!(%error, "cannot process job; returning it to the queue");
             Input::EffectFailed
         }))
+    }
+
+    /// Waits for a store or the leader. The slot is released if that takes long, because other jobs may not need it.
+    async fn wait_for_store(&self, wait: impl Future<Output = Result<Input, Error>>) -> Result<Input, Error> {
+        let mut wait = pin!(wait);
+        match timeout(SLOT_PATIENCE, &mut wait).await {
+            Ok(input) => input,
+            Err(_elapsed) => {
+                self.slot.release_for_wait();
+                wait.await
+            }
+        }
     }
 
     async fn claim(&self, key: ClaimKey) -> Result<Input, Error> {

@@ -2,7 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,17 +11,21 @@ use longshore_proto::{ClaimKey, ClaimResult, Digest, FaultClass, Job, NodeId, Pa
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 
-use crate::harness::{Harness, unsafe_to_repeat, until, with_own_key};
+use crate::harness::{Harness, safe, unsafe_to_repeat, until, with_own_key};
 
 /// A claim store without room for more claims.
 struct FullClaims {
     claims: Arc<dyn Claims>,
     refused: AtomicU32,
+    has_room: AtomicBool,
 }
 
 #[async_trait]
 impl Claims for FullClaims {
-    async fn claim(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<ClaimResult, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
+        if self.has_room.load(Ordering::Relaxed) {
+            return self.claims.claim(key, holder, lease).await;
+        }
         self.refused.fetch_add(1, Ordering::Relaxed);
         Err(Error::no_room("claim", "full"))
     }
@@ -57,7 +61,7 @@ impl Blobs for AbsentBlobs {
 async fn waiting_for_its_claim(config: WorkerConfig) -> (Harness, Job) {
     let mut harness = Harness::new().await;
     let claims = Arc::clone(&harness.backend.claims);
-    let full = Arc::new(FullClaims { claims, refused: AtomicU32::new(0) });
+    let full = Arc::new(FullClaims { claims, refused: AtomicU32::new(0), has_room: AtomicBool::new(false) });
     harness.backend.claims = Arc::clone(&full) as _;
     let job = with_own_key("pay", "note", json!({ "text": "paid" }));
     harness.publish(&job).await;
@@ -99,5 +103,43 @@ async fn recalled_job_that_waits_for_its_arguments_settles_as_not_called() {
     harness.backend.jobs.recall(std::slice::from_ref(&job.id)).await.expect("recalled");
     let fault = harness.fault(&job.id).await;
     assert_eq!((fault.class, fault.message.as_str()), (FaultClass::Cancelled, "cancelled before the call"));
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn job_that_waits_for_its_claim_does_not_hold_up_other_jobs_of_its_server() {
+    let mut harness = Harness::new().await;
+    let claims = Arc::clone(&harness.backend.claims);
+    let full = Arc::new(FullClaims { claims, refused: AtomicU32::new(0), has_room: AtomicBool::new(false) });
+    harness.backend.claims = Arc::clone(&full) as _;
+    let on_single = |job: Job| Job { server: "single".parse().expect("a server name"), ..job };
+    let waiting = on_single(with_own_key("pay", "note", json!({ "text": "paid" })));
+    harness.publish(&waiting).await;
+    harness.start(WorkerConfig::default());
+    until("a claim is refused", || ready(full.refused.load(Ordering::Relaxed) > 0)).await;
+    let other = on_single(safe("read", "note", json!({ "text": "read" })));
+    harness.publish(&other).await;
+    harness.outcome(&other.id).await;
+    assert_eq!(harness.journal(), ["note read"]);
+    full.has_room.store(true, Ordering::Relaxed);
+    harness.outcome(&waiting.id).await;
+    assert_eq!(harness.journal(), ["note read", "note paid"]);
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn job_that_waits_for_its_grant_does_not_hold_up_other_jobs_of_its_server() {
+    let mut harness = Harness::without_leader().await;
+    let on_single = |job: Job| Job { server: "single".parse().expect("a server name"), ..job };
+    let waiting = on_single(unsafe_to_repeat("pay", "note", json!({ "text": "paid" })));
+    harness.publish(&waiting).await;
+    harness.start(WorkerConfig::default());
+    until("a request", || async { harness.starting(&waiting.id).await > 0 }).await;
+    let other = on_single(safe("read", "note", json!({ "text": "read" })));
+    harness.publish(&other).await;
+    harness.outcome(&other.id).await;
+    harness.lead();
+    harness.outcome(&waiting.id).await;
+    assert_eq!(harness.journal(), ["note read", "note paid"]);
     harness.close().await;
 }
