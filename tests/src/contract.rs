@@ -26,7 +26,7 @@ use libtest_mimic::Trial;
 use longshore_ports::{Backend, Catalog, Lease};
 
 /// The limit for a contract on a busy machine; each takes well under a second on an idle one.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A set of adapters on a storage of its own, which is empty at first.
 #[async_trait]

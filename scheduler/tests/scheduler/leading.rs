@@ -163,7 +163,9 @@ async fn after_a_crash_only_outstanding_jobs_are_sent_again() {
 async fn a_checkpoint_that_contradicts_the_log_is_not_used() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
-    let (run, _) = leader.submit(CHAIN, json!({})).await;
+    // Its calls may be repeated: others are in doubt now.
+    let safe = CHAIN.replace("call: s/t,", "call: s/t, retry: 2,");
+    let (run, _) = leader.submit(&safe, json!({})).await;
     let job = leader.pull().await.job.id;
     leader.stop().await;
 

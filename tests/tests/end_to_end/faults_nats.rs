@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout};
 const LOG: Partition = Partition(0);
 
 /// The limit for a client to reconnect, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 async fn connect(server: &NatsServer) -> Nats {
     connect_with(server, 1).await
