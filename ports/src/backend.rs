@@ -13,7 +13,7 @@ pub struct Backend {
     pub jobs: Arc<dyn JobQueue>,
     /// Checkpoints of partitions, which shorten recovery.
     pub checkpoints: Arc<dyn Checkpoints>,
-    /// Claims on calls that are not safe to repeat.
+    /// Claims on calls with a key of their own.
     pub claims: Arc<dyn Claims>,
     /// Store of large values.
     pub blobs: Arc<dyn Blobs>,

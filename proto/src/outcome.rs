@@ -53,8 +53,8 @@ pub struct AttemptRecord {
     pub number: Attempt,
     /// Start of the call.
     pub started_at: Timestamp,
-    /// Duration of the call. For an unreported attempt, the time from its dispatch to the last sign of life of the process that
-    /// had the job: its last record in the log, or the first attempt of the next worker.
+    /// Duration of the call. For an unreported attempt, the time from its dispatch or grant to the last sign of life of the process
+    /// that had the job (its last record in the log), to the first attempt of the next worker, or to the end of the step.
     #[serde(rename = "took_ms", with = "crate::time::millis")]
     pub took: Duration,
     /// Fault of the attempt. `None` if it gave an output.
@@ -62,8 +62,8 @@ pub struct AttemptRecord {
     pub fault: Option<Fault>,
     /// Known progress of the call.
     pub sent: Sent,
-    /// Worker that made the attempt. For an unreported attempt, the worker that claimed the call, or `None` where no claim
-    /// names it.
+    /// Worker that made the attempt. For an unreported attempt, the worker that was granted the call or claimed it, or `None`
+    /// where neither names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<NodeId>,
     /// Server process that the call was sent to. `None` if it was not sent.

@@ -54,7 +54,7 @@ const LOOKUPS: usize = 64;
 /// Time that a recall may wait for a connection. Later it would be of little use.
 const RECALL_LIMIT: Duration = Duration::from_secs(2);
 
-/// Time that a grant may wait for a connection. The worker asks again after a second.
+/// Time that a grant may wait for a connection. The worker asks again after two seconds.
 const GRANT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Pause before the end of the queue is read again.

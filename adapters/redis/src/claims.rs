@@ -13,8 +13,8 @@ use redis::Script;
 
 use super::connection::{RedisConnection, allow_oom_script, millis};
 
-/// Time that the claim of a call that may have happened is kept: as long as a finished run. A job that is delivered
-/// later than that would be called again.
+/// Time that the claim of a call that may have happened is kept: as long as a finished run. The next delivery of the job
+/// reports the unreported attempt and its worker from it.
 const ABANDONED_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claims.lua")));

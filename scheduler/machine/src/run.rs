@@ -258,7 +258,8 @@ impl Step {
         self.status == StepStatus::Running && self.call.as_ref().is_some_and(|call| call.attempt == attempt)
     }
 
-    /// Returns true if the outstanding call needs a grant and has none: it was not made.
+    /// Returns true if the outstanding call needs a grant and has none. It was not made, unless the log lost records of the
+    /// run.
     pub(super) fn is_ungranted(&self) -> bool {
         self.call.as_ref().is_some_and(|call| call.needs_grant && call.granted.is_none())
     }

@@ -1,14 +1,14 @@
 //! State machine of one job in a worker, from its delivery until the worker has no further use for it.
 //!
 //! ```text
-//! claim ─► ask for a grant ─► call ─► settle ─► acknowledge
-//!   │           │             ▲  └► wait in place ─┐
-//!   │           │             └────────────────────┘
-//!   └───────────┴► settle or acknowledge without a call, or return to the queue
+//! claim, or ask for a grant ─► call ─► settle ─► acknowledge
+//!   │                          ▲  └► wait in place ─┐
+//!   │                          └────────────────────┘
+//!   └► settle or acknowledge without a call, or return to the queue
 //! ```
 //!
-//! Only a step with a key of its own makes a claim, and only a call that is not safe to repeat needs a grant; most jobs need
-//! neither. A grant shows that no other delivery made or will make the call, so it comes before the checks for poison and
+//! Only a step with a key of its own makes a claim, and only a call that is not safe to repeat needs a grant. A key makes a
+//! call safe to repeat, so no job needs both, and most jobs need neither. A grant shows that no other delivery made or will make the call, so it comes before the checks for poison and
 //! recall.
 //! The machine never waits, reads a clock or sends. The worker's driver performs one [`Effect`] at a time and reports its
 //! result as the next [`Input`]. [`RetryPolicy`](longshore_proto::RetryPolicy) decides when a call is tried again.

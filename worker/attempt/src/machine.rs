@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use longshore_proto::{
     Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, ClaimResult, Event, Fault, FaultClass, GrantDecision,
-    IN_PLACE_RETRY_LIMIT, Job, NodeId, OnToolError, Outcome, Output, Payload, RepeatSafety, RetryDecision,
-    Sent, Settlement, SpilledPayload, Timestamp,
+    IN_PLACE_RETRY_LIMIT, Job, NodeId, OnToolError, Outcome, Output, Payload, RetryDecision, Sent,
+    Settlement, SpilledPayload, Timestamp,
 };
 use serde_json::Value;
 
@@ -305,7 +305,7 @@ impl<'a> Machine<'a> {
     fn settle(&mut self, settlement: Settlement) -> Effect {
         let release = match settlement {
             Settlement::Done(_) => None,
-            Settlement::Again { .. } => self.take_releasable_claim(),
+            Settlement::Again { .. } => self.claim.take(),
         };
         Effect::Settle { blobs: Vec::new(), release, event: self.event(settlement) }
     }
@@ -332,13 +332,8 @@ impl<'a> Machine<'a> {
     }
 
     fn finish_return(&mut self) -> Effect {
-        let (release, delay) = (self.take_releasable_claim(), self.return_delay);
+        let (release, delay) = (self.claim.take(), self.return_delay);
         Effect::Finish(DeliveryEnd::ReturnToQueue { release, delay })
-    }
-
-    /// Takes the claim if the next holder may make the call: because no call happened, or because repeating it is safe.
-    fn take_releasable_claim(&mut self) -> Option<ClaimKey> {
-        if self.maybe_called && self.job.safety == RepeatSafety::Unknown { None } else { self.claim.take() }
     }
 }
 
@@ -371,9 +366,7 @@ fn with_interrupt(fault: Fault, interrupt: Option<Interrupt>) -> Fault {
             let message = "cancelled because the worker stopped during the call; the call may have happened";
             Fault::new(FaultClass::Cancelled, message)
         }
-        Some(Interrupt::ClaimLost) if class == FaultClass::Cancelled => {
-            internal("the worker lost its claim during the call; the call may have happened")
-        }
+        // A call with a claim is safe to repeat, so the loss of a claim makes none indeterminate.
         _ => fault,
     }
 }

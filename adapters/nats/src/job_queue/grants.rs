@@ -3,7 +3,7 @@
 //! A process subscribes to the subject of its worker when the first delivery asks. Messages to a worker that does not listen
 //! are lost, and the worker asks again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_nats::client::PublishError;
 use futures::StreamExt;
@@ -23,7 +23,7 @@ const GRANTS_PER_MESSAGE: usize = 256;
 pub(super) struct Grants {
     waiters: GrantWaiters,
     /// Workers whose grants are received: nearly always one.
-    subscribed: Mutex<BTreeMap<NodeId, ()>>,
+    subscribed: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Grants {
@@ -34,7 +34,7 @@ impl Grants {
         delivery: &DeliveryId,
     ) -> Result<GrantWaiter, Error> {
         let mut subscribed = self.subscribed.lock().await;
-        if !subscribed.contains_key(&delivery.worker) {
+        if !subscribed.contains(&delivery.worker) {
             let messages = connection.client.subscribe(subject::grants(&delivery.worker)).await;
             let mut messages = messages.map_err(|error| failed("subscribe to grants", error))?;
             let waiters = self.waiters.clone();
@@ -43,7 +43,7 @@ impl Grants {
                     receive(&waiters, &message.payload);
                 }
             });
-            subscribed.insert(delivery.worker.clone(), ());
+            subscribed.insert(delivery.worker.clone());
         }
         Ok(self.waiters.register(delivery))
     }
