@@ -115,13 +115,13 @@ async fn restore(
         let reason = format!("it belongs to another incarnation of the log, {}", mark.incarnation);
         return Ok(Err(Unusable::unreadable(reason)));
     }
-    if mark.version != STATE_VERSION {
-        let reason = format!("its format is {}, this version reads {STATE_VERSION}", mark.version);
-        return Ok(Err(Unusable::unreadable(reason)));
-    }
     let tail = backend.log.tail(partition).await?;
     if mark.seq > tail {
         return Ok(Err(Unusable::contradicting(format!("the log ends at {tail}: it has lost its end"))));
+    }
+    if mark.version != STATE_VERSION {
+        let reason = format!("its format is {}, this version reads {STATE_VERSION}", mark.version);
+        return Ok(Err(Unusable::unreadable(reason)));
     }
     let stored: StoredPartition = match longshore_proto::decode(&loaded.partition) {
         Ok(stored) => stored,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::AckKind;
 use async_nats::{Message, Subject};
 use async_trait::async_trait;
@@ -109,6 +110,10 @@ impl Receipt for NatsReceipt {
     }
 
     async fn extend_ack_wait(&self) -> Result<(), Error> {
+        // A publish succeeds without a connection, because the client keeps it for later. The job may have another worker then.
+        if self.reply.connection.client.connection_state() != State::Connected {
+            return Err(Error::transient("report progress", "there is no connection to NATS"));
+        }
         self.reply.send(AckKind::Progress).await
     }
 

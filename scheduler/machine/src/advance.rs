@@ -221,6 +221,7 @@ impl Cursor<'_> {
             sent_at: None,
             needs_grant,
             granted: None,
+            records_lost: needs_grant && run.records_lost,
         })
     }
 

@@ -11,7 +11,7 @@ use super::run::RunError;
 use super::{Machine, Retention, Run};
 
 /// Format of the stored state. A state of another format is not read; the log is replayed instead.
-pub const STATE_VERSION: u16 = 1;
+pub const STATE_VERSION: u16 = 2;
 
 /// Plans that are kept although no live run needs them.
 const PLANS_KEPT: usize = 64;

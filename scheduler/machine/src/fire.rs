@@ -28,7 +28,9 @@ impl Machine {
                 TimerKind::Lost { step, sent, .. } => {
                     retry(run, plan, step, now, sent.saturating_add(1), effects)
                 }
-                TimerKind::Doubt { step, attempt } => grants::doubt_is_over(run, plan, step, *attempt, now),
+                TimerKind::Doubt { step, attempt } => {
+                    grants::doubt_is_over(run, plan, (step, *attempt), now, effects)
+                }
                 TimerKind::Step { step } => stop::group_out_of_time(run, plan, step, now, effects),
                 TimerKind::Run => {
                     stop::run_out_of_time(run, plan, now, effects);
@@ -58,7 +60,7 @@ fn retry(
 ) -> Result<(), RecordIgnored> {
     let index = run.find(path).ok_or(RecordIgnored::UnknownStep)?;
     // All its attempts would have been reported by now.
-    if grants::end_unreported(run, plan, index, now) {
+    if grants::end_and_recall(run, plan, index, now, effects) {
         return Ok(());
     }
     let step = run.step_if(index, |step| step.call.is_some()).ok_or(RecordIgnored::AlreadySettled)?;

@@ -17,7 +17,7 @@ use longshore_proto::{
 use longshore_workflow::{Plan, StepIndex};
 
 use super::run::Step;
-use super::{RecordIgnored, Run, advance, settle, timers};
+use super::{Effect, Effects, RecordIgnored, Run, advance, settle, timers};
 
 /// Time in which the worker of a granted call has to show that it lives, after its job was delivered again. A worker that
 /// reconnects does so within three seconds, and its job is delivered again 30 seconds after its last sign of life at the earliest.
@@ -35,8 +35,10 @@ pub(super) fn decide(
     delivery: &DeliveryId,
     now: Timestamp,
 ) -> GrantDecision {
-    let Some(index) = run.find(&job.step).filter(|_| !run.records_lost) else { return GrantDecision::Denied };
-    let asked_for = |step: &Step| step.is_outstanding(job.attempt);
+    let Some(index) = run.find(&job.step) else { return GrantDecision::Denied };
+    let asked_for = |step: &Step| {
+        step.is_outstanding(job.attempt) && step.call.as_ref().is_some_and(|call| !call.records_lost)
+    };
     let Some(call) = run.step_if(index, asked_for).and_then(|step| step.call.as_mut()) else {
         return GrantDecision::Denied;
     };
@@ -71,15 +73,29 @@ fn postpone_lost(run: &mut Run, plan: &Plan, index: StepIndex, now: Timestamp) {
     }
 }
 
-/// Takes a grant back from a delivery that made no call.
-pub(super) fn take_back(run: &mut Run, job: &JobId, delivery: &DeliveryId) -> Result<(), RecordIgnored> {
+/// Takes a grant back from a delivery that made no call, and sends the job again: the queue may have lost it to a delivery that
+/// was denied.
+pub(super) fn take_back(
+    run: &mut Run,
+    plan: &Plan,
+    (job, delivery): (&JobId, &DeliveryId),
+    now: Timestamp,
+    effects: &mut Effects,
+) -> Result<(), RecordIgnored> {
     let index = run.find(&job.step).ok_or(RecordIgnored::UnknownStep)?;
     let granted = |step: &Step| step.is_outstanding(job.attempt) && step.granted_to() == Some(delivery);
     let step = run.step_if(index, granted).ok_or(RecordIgnored::StaleAttempt)?;
     if let Some(call) = step.call.as_mut() {
         call.granted = None;
     }
+    if step.stopped {
+        step.error = Some(Fault::new(FaultClass::Cancelled, "cancelled before the call"));
+        step.end(StepStatus::Cancelled, now);
+        settle::forget_timers(run, &job.step);
+        return Ok(());
+    }
     run.timers.remove(&TimerKind::Doubt { step: job.step.clone(), attempt: job.attempt });
+    advance::dispatch(run, plan, index, now, 0, effects);
     Ok(())
 }
 
@@ -87,24 +103,37 @@ pub(super) fn take_back(run: &mut Run, job: &JobId, delivery: &DeliveryId) -> Re
 pub(super) fn doubt_is_over(
     run: &mut Run,
     plan: &Plan,
-    path: &StepPath,
-    attempt: Attempt,
+    (path, attempt): (&StepPath, Attempt),
     now: Timestamp,
+    effects: &mut Effects,
 ) -> Result<(), RecordIgnored> {
     let index = run.find(path).ok_or(RecordIgnored::UnknownStep)?;
     let outstanding = run.step(index).is_some_and(|step| step.is_outstanding(attempt));
-    if outstanding && end_unreported(run, plan, index, now) {
-        Ok(())
-    } else {
-        Err(RecordIgnored::AlreadySettled)
+    if !outstanding || !end_and_recall(run, plan, index, now, effects) {
+        return Err(RecordIgnored::AlreadySettled);
     }
+    Ok(())
+}
+
+/// Ends a call as [`end_unreported`] does, and recalls its job, so that a worker that lives cancels the call.
+pub(super) fn end_and_recall(
+    run: &mut Run,
+    plan: &Plan,
+    index: StepIndex,
+    now: Timestamp,
+    effects: &mut Effects,
+) -> bool {
+    let job = run.job_id(index);
+    let ended = end_unreported(run, plan, index, now);
+    if ended {
+        effects.extend(job.map(Effect::Recall));
+    }
+    ended
 }
 
 /// Ends a call that may have been made, and of which no report will arrive, as indeterminate. Returns false if the step has none.
 pub(super) fn end_unreported(run: &mut Run, plan: &Plan, index: StepIndex, now: Timestamp) -> bool {
-    let records_lost = run.records_lost;
-    let may_have_been_made = |step: &Step| step.granted_to().is_some() || records_lost && step.is_ungranted();
-    let Some(step) = run.step_if(index, may_have_been_made) else { return false };
+    let Some(step) = run.step_if(index, Step::is_in_doubt) else { return false };
     let message = match step.granted_to().map(|delivery| delivery.worker.clone()) {
         Some(worker) => {
             let message = unreported(&worker);
@@ -124,10 +153,10 @@ pub(super) fn end_unreported(run: &mut Run, plan: &Plan, index: StepIndex, now: 
 /// Notes that the log lost records of a run. Its outstanding calls that are not safe to repeat are in doubt at once.
 pub(super) fn lose_records(run: &mut Run, now: Timestamp) {
     run.records_lost = true;
-    for step in &run.steps {
-        if let Some(call) = step.call.as_ref().filter(|call| call.needs_grant)
-            && step.status == StepStatus::Running
-        {
+    for step in &mut run.steps {
+        let Some(call) = step.call.as_mut().filter(|call| call.needs_grant) else { continue };
+        call.records_lost = true;
+        if step.status == StepStatus::Running {
             run.timers.insert(TimerKind::Doubt { step: step.path.clone(), attempt: call.attempt }, now);
         }
     }

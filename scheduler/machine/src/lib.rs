@@ -222,9 +222,9 @@ impl Machine {
                 effects.push(Effect::Grant(Grant { job: job.clone(), delivery: delivery.clone(), decision }));
                 Ok(())
             }
-            Event::Returned { job, delivery } => {
-                self.change(job.run, effects, |run, _, _, _| grants::take_back(run, job, delivery))
-            }
+            Event::Returned { job, delivery } => self.change(job.run, effects, |run, plan, now, effects| {
+                grants::take_back(run, plan, (job, delivery), now, effects)
+            }),
             Event::Settled { job, settlement, attempts, unreported, unreported_worker, .. } => {
                 let unreported_worker = unreported_worker.as_ref();
                 let report = settle::WorkerReport { attempts, unreported: *unreported, unreported_worker };

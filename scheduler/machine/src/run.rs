@@ -117,6 +117,9 @@ pub(super) struct OutstandingCall {
     /// The delivery that makes the calls. No other delivery may make one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) granted: Option<DeliveryId>,
+    /// The call needs a grant, and the log lost records of its run: it may have been made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) records_lost: bool,
 }
 
 impl Run {
@@ -258,10 +261,16 @@ impl Step {
         self.status == StepStatus::Running && self.call.as_ref().is_some_and(|call| call.attempt == attempt)
     }
 
-    /// Returns true if the outstanding call needs a grant and has none. It was not made, unless the log lost records of the
-    /// run.
+    /// Returns true if the outstanding call needs a grant and has none: it was not made.
     pub(super) fn is_ungranted(&self) -> bool {
-        self.call.as_ref().is_some_and(|call| call.needs_grant && call.granted.is_none())
+        self.call
+            .as_ref()
+            .is_some_and(|call| call.needs_grant && call.granted.is_none() && !call.records_lost)
+    }
+
+    /// Returns true if the outstanding call may have been made and is not safe to repeat.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.granted.is_some() || call.records_lost)
     }
 
     /// Returns the delivery to which the outstanding call is granted.

@@ -102,14 +102,14 @@ fn end_unreported(
             continue;
         };
         any = true;
-        let is_granted = step.granted_to().is_some();
+        let is_in_doubt = step.is_in_doubt();
         let message = if step.may_have_called() {
             format!("{why}; the call may have happened")
         } else {
             NOT_CALLED.to_owned()
         };
         step.error = Some(Fault::new(FaultClass::Cancelled, message));
-        step.end(if is_granted { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);
+        step.end(if is_in_doubt { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);
         let path = step.path.clone();
         settle::forget_timers(run, &path);
         advance::note_failure(run, plan, index);
@@ -136,7 +136,8 @@ fn recall(
         match (step.status, job) {
             (StepStatus::Retrying, _) => {
                 let path = step.path.clone();
-                step.end(StepStatus::Cancelled, now);
+                let is_in_doubt = step.is_in_doubt();
+                step.end(if is_in_doubt { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);
                 run.timers.retain(|kind, _| !matches!(kind, TimerKind::Retry { step, .. } if *step == path));
             }
             (_, Some(job)) => {

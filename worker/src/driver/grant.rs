@@ -70,6 +70,7 @@ impl JobTask<'_> {
 
     /// Appends that this delivery made no call.
     pub(super) async fn return_grant(&self) -> Result<Input, Error> {
+        self.is_granted.store(false, Ordering::Relaxed);
         let event = Event::Returned { job: self.job.id.clone(), delivery: self.id.clone() };
         self.append("return a grant", event).await?;
         Ok(Input::GrantReturned)

@@ -145,8 +145,9 @@ impl JobTask<'_> {
 
     async fn perform(&self, effect: Effect) -> ControlFlow<DeliveryEnd, Input> {
         let result = match effect {
-            Effect::Claim(key) => self.wait_for_store(self.claim(key)).await,
-            Effect::RequestGrant => self.wait_for_store(self.request_grant()).await,
+            Effect::Claim(key) => self.claim_without_slot(key).await,
+            // With its slot: the time in which a granted call has to end counts from the grant.
+            Effect::RequestGrant => self.request_grant().await,
             Effect::ReturnGrant => self.return_grant().await,
             Effect::Call(number) => {
                 tokio::select! {
@@ -169,14 +170,14 @@ impl JobTask<'_> {
         }))
     }
 
-    /// Waits for a store or the leader. The slot is released if that takes long, because other jobs may not need it.
-    async fn wait_for_store(&self, wait: impl Future<Output = Result<Input, Error>>) -> Result<Input, Error> {
-        let mut wait = pin!(wait);
-        match timeout(SLOT_PATIENCE, &mut wait).await {
+    /// Requests the claim. The slot is released if that takes long, because other jobs may not need the store.
+    async fn claim_without_slot(&self, key: ClaimKey) -> Result<Input, Error> {
+        let mut claim = pin!(self.claim(key));
+        match timeout(SLOT_PATIENCE, &mut claim).await {
             Ok(input) => input,
             Err(_elapsed) => {
                 self.slot.release_for_wait();
-                wait.await
+                claim.await
             }
         }
     }

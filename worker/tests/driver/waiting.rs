@@ -126,20 +126,3 @@ async fn job_that_waits_for_its_claim_does_not_hold_up_other_jobs_of_its_server(
     assert_eq!(harness.journal(), ["note read", "note paid"]);
     harness.close().await;
 }
-
-#[tokio::test]
-async fn job_that_waits_for_its_grant_does_not_hold_up_other_jobs_of_its_server() {
-    let mut harness = Harness::without_leader().await;
-    let on_single = |job: Job| Job { server: "single".parse().expect("a server name"), ..job };
-    let waiting = on_single(unsafe_to_repeat("pay", "note", json!({ "text": "paid" })));
-    harness.publish(&waiting).await;
-    harness.start(WorkerConfig::default());
-    until("a request", || async { harness.starting(&waiting.id).await > 0 }).await;
-    let other = on_single(safe("read", "note", json!({ "text": "read" })));
-    harness.publish(&other).await;
-    harness.outcome(&other.id).await;
-    harness.lead();
-    harness.outcome(&waiting.id).await;
-    assert_eq!(harness.journal(), ["note read", "note paid"]);
-    harness.close().await;
-}

@@ -23,8 +23,9 @@ pub(super) struct Recalls(Mutex<RecallState>);
 
 #[derive(Default)]
 struct RecallState {
-    /// Tokens of the jobs that this process has, by the subjects of their recalls.
-    watched: BTreeMap<String, CancellationToken>,
+    /// Tokens of the jobs that this process has, by the subjects of their recalls, with the number of deliveries: a job may be
+    /// delivered again before its first delivery ends.
+    watched: BTreeMap<String, (CancellationToken, usize)>,
     recalled: BTreeSet<String>,
     /// The elements of `recalled`, oldest first.
     oldest_first: VecDeque<String>,
@@ -52,21 +53,30 @@ impl Recalls {
         let subject = subject::recall(job);
         let mut state = self.state();
         let is_recalled = state.recalled.contains(&subject);
-        let token = state.watched.entry(subject).or_default().clone();
+        let (token, deliveries) = state.watched.entry(subject).or_default();
+        *deliveries += 1;
+        let token = token.clone();
         if is_recalled {
             token.cancel();
         }
         token
     }
 
-    /// Drops the token of a job that this process no longer has.
+    /// Counts a delivery that has ended, and drops the token with the last one.
     pub(super) fn forget(&self, job: &JobId) {
-        self.state().watched.remove(&subject::recall(job));
+        let mut state = self.state();
+        let subject = subject::recall(job);
+        if let Some((_, deliveries)) = state.watched.get_mut(&subject) {
+            *deliveries -= 1;
+            if *deliveries == 0 {
+                state.watched.remove(&subject);
+            }
+        }
     }
 
     fn record(&self, subject: &str) {
         let mut state = self.state();
-        if let Some(token) = state.watched.get(subject) {
+        if let Some((token, _)) = state.watched.get(subject) {
             token.cancel();
         }
         if state.recalled.insert(subject.to_owned()) {

@@ -47,7 +47,7 @@ fn granted_call_whose_job_is_delivered_again_is_indeterminate_after_a_while() {
         @40s start a#1 by w2-1 -> deny a#1 to w2-1
         @45s start a#1 by w2-2 -> deny a#1 to w2-2
         @49s tick            -> nothing
-        @50s tick            -> fired doubt of a#1, failed at a: unavailable: worker w1 began this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`)
+        @50s tick            -> fired doubt of a#1, recall a#1, failed at a: unavailable: worker w1 began this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`)
         status               -> a indeterminate
         attempts a           -> #1 49000ms unavailable by w1
         "#,
@@ -80,7 +80,7 @@ fn returned_grant_can_be_given_to_another_delivery() {
         start a#1 by w1-1  -> grant a#1 to w1-1
         start a#1 by w2-1  -> deny a#1 to w2-1
         return a#1 by w2-1 -> refused: a newer attempt is out
-        return a#1 by w1-1 -> nothing
+        return a#1 by w1-1 -> dispatch a#1
         @30s tick          -> nothing
         start a#1 by w2-2  -> grant a#1 to w2-2
         "#,
@@ -110,7 +110,7 @@ fn granted_call_that_is_never_reported_is_indeterminate_once_all_its_time_is_ove
         submit                  -> dispatch a#1
         @300s start a#1 by w1-1 -> grant a#1 to w1-1
         @611s tick              -> nothing
-        @700s tick              -> fired lost a#1, failed at a: unavailable: worker w1 began this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`)
+        @700s tick              -> fired lost a#1, recall a#1, failed at a: unavailable: worker w1 began this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`)
         "#,
     );
 }
@@ -178,7 +178,7 @@ fn run_whose_records_were_lost_makes_no_unsafe_call_any_more() {
             @1s lead with records lost  -> nothing
             start a#1 by w1-1           -> deny a#1 to w1-1
             resume                      -> dispatch a#1
-            tick                        -> fired doubt of a#1, failed at a: unavailable: {lost}
+            tick                        -> fired doubt of a#1, recall a#1, failed at a: unavailable: {lost}
             status                      -> a indeterminate
             attempts a                  -> none
             "
@@ -195,5 +195,35 @@ fn run_whose_records_were_lost_makes_no_unsafe_call_any_more() {
             status                      -> a succeeded, b indeterminate
             "
         ),
+    );
+}
+
+#[test]
+fn cancel_after_records_were_lost_leaves_the_doubt() {
+    check(
+        ONE,
+        "
+        submit                     -> dispatch a#1
+        @1s lead with records lost -> nothing
+        cancel                     -> recall a#1
+        status                     -> a running
+        start a#1 by w1-1          -> deny a#1 to w1-1
+        tick                       -> fired doubt of a#1, recall a#1, cancelled at a: unavailable: the log has lost its newest records (an older copy of NATS was put back); this call may have been made before, and is not repeated because the step does not say that it is safe (`retry`)
+        status                     -> a indeterminate
+        ",
+    );
+}
+
+#[test]
+fn grant_that_is_returned_after_a_cancel_ends_the_step() {
+    check(
+        ONE,
+        r#"
+        submit             -> dispatch a#1
+        start a#1 by w1-1  -> grant a#1 to w1-1
+        cancel             -> recall a#1
+        return a#1 by w1-1 -> cancelled
+        status             -> a cancelled
+        "#,
     );
 }
