@@ -21,7 +21,9 @@ use async_nats::{Message, jetstream};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use longshore_ports::{Delivery, Error, GrantWaiter, JobQueue};
-use longshore_proto::{DeliveryId, Grant, Job, JobId, ServerName, WireError, decode, encode, subject};
+use longshore_proto::{
+    DeliveryId, Grant, Job, JobId, NodeId, ServerName, WireError, decode, encode, subject,
+};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -95,6 +97,17 @@ impl NatsJobQueue {
             before_recalls,
             consumers: Mutex::default(),
         })
+    }
+
+    /// Subscribes to the grants of a worker before the first job, and waits until a missing permission has been reported.
+    pub(super) async fn receive_grants(&self, worker: &NodeId) -> Result<(), Error> {
+        self.grants.subscribe(&self.connection, worker).await?;
+        // The server handles requests in order, and reports a denial beside them.
+        for _ in 0..2 {
+            let info = stream_info(&self.connection.context, subject::JOBS_STREAM).await;
+            info.map_err(|error| failed("read the stream of jobs", error))?;
+        }
+        Ok(())
     }
 
     /// Returns the use of atomic batches.

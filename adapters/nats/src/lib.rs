@@ -164,7 +164,12 @@ impl Nats {
         let connection = Connection::connect(&config).await?;
         let verified = streams::verify(&connection.context, layout, config.connect_deadline);
         connection.unless_denied(verified).await?;
-        connection.unless_denied(Self::open(connection.clone(), layout, config.batch)).await
+        let nats = connection.unless_denied(Self::open(connection.clone(), layout, config.batch)).await?;
+        if let Ok(worker) = config.name.parse() {
+            let receiving = async { Ok(nats.jobs.receive_grants(&worker).await?) };
+            connection.unless_denied(receiving).await?;
+        }
+        Ok(nats)
     }
 
     async fn open(

@@ -155,6 +155,8 @@ pub(super) fn lose_records(run: &mut Run, now: Timestamp) {
     run.records_lost = true;
     for step in &mut run.steps {
         let Some(call) = step.call.as_mut().filter(|call| call.needs_grant) else { continue };
+        // The grants of records before the announcement were not sent, and are not sent any more.
+        call.granted = None;
         call.records_lost = true;
         if step.status == StepStatus::Running {
             run.timers.insert(TimerKind::Doubt { step: step.path.clone(), attempt: call.attempt }, now);

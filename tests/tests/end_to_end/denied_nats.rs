@@ -56,3 +56,18 @@ async fn run_whose_jobs_cannot_be_queued_is_listed_and_ends_when_the_permission_
     until_true("the run ends", async || listed(&guarded, "succeeded").await).await;
     drop((worker, scheduler));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_that_may_not_receive_grants_does_not_start() {
+    let whole = accounts();
+    let start = whole.find("user: worker").expect("the user");
+    let (before, users) = whole.split_at(start);
+    let permission = r#", "longshore.v1.grant.*""#;
+    assert!(users.contains(permission), "{permission}");
+    let guarded =
+        GuardedCluster::start_on(format!("{before}{}", users.replacen(permission, "", 1)), &[]).await;
+    let scheduler = guarded.longshore("scheduler", &["scheduler"]).start();
+    let ended = guarded.longshore("worker", &["worker"]).run().await;
+    ended.expecting(4).saying(&["longshore.v1.grant."]);
+    drop(scheduler);
+}

@@ -1,6 +1,6 @@
 //! Grants of unsafe calls: plain messages on a subject for each worker.
 //!
-//! A process subscribes to the subject of its worker when the first delivery asks. Messages to a worker that does not listen
+//! A process subscribes to the subject of its worker when it starts. Messages to a worker that does not listen
 //! are lost, and the worker asks again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,19 +33,26 @@ impl Grants {
         connection: &Connection,
         delivery: &DeliveryId,
     ) -> Result<GrantWaiter, Error> {
-        let mut subscribed = self.subscribed.lock().await;
-        if !subscribed.contains(&delivery.worker) {
-            let messages = connection.client.subscribe(subject::grants(&delivery.worker)).await;
-            let mut messages = messages.map_err(|error| failed("subscribe to grants", error))?;
-            let waiters = self.waiters.clone();
-            connection.spawn(async move {
-                while let Some(message) = messages.next().await {
-                    receive(&waiters, &message.payload);
-                }
-            });
-            subscribed.insert(delivery.worker.clone());
-        }
+        self.subscribe(connection, &delivery.worker).await?;
         Ok(self.waiters.register(delivery))
+    }
+
+    /// Subscribes to the grants of a worker, unless that was done before.
+    pub(super) async fn subscribe(&self, connection: &Connection, worker: &NodeId) -> Result<(), Error> {
+        let mut subscribed = self.subscribed.lock().await;
+        if subscribed.contains(worker) {
+            return Ok(());
+        }
+        let messages = connection.client.subscribe(subject::grants(worker)).await;
+        let mut messages = messages.map_err(|error| failed("subscribe to grants", error))?;
+        let waiters = self.waiters.clone();
+        connection.spawn(async move {
+            while let Some(message) = messages.next().await {
+                receive(&waiters, &message.payload);
+            }
+        });
+        subscribed.insert(worker.clone());
+        Ok(())
     }
 }
 

@@ -227,3 +227,18 @@ fn grant_that_is_returned_after_a_cancel_ends_the_step() {
         "#,
     );
 }
+
+#[test]
+fn grant_of_a_record_before_the_loss_was_noticed_is_not_sent() {
+    check(
+        ONE,
+        "
+        submit                     -> dispatch a#1
+        start a#1 by w1-1          -> grant a#1 to w1-1
+        @1s lead with records lost -> nothing
+        resume                     -> dispatch a#1
+        start a#1 by w1-1          -> deny a#1 to w1-1
+        tick                       -> fired doubt of a#1, recall a#1, failed at a: unavailable: the log has lost its newest records (an older copy of NATS was put back); this call may have been made before, and is not repeated because the step does not say that it is safe (`retry`)
+        ",
+    );
+}
