@@ -93,7 +93,7 @@ pub(crate) struct WorkArgs {
     pub(crate) servers: ServersFileArgs,
     #[command(flatten)]
     pub(crate) data: DataArgs,
-    /// Number of calls that may be under way at once
+    /// Number of calls that may be under way at once, and one more for each server
     #[arg(long, value_name = "N", default_value = "64", value_parser = value::slots)]
     pub(crate) slots: NonZeroUsize,
     /// Print runs as JSON, one on each line

@@ -69,7 +69,7 @@ pub(crate) struct WorkerArgs {
     /// The servers file, in the format of `mcpServers` [default: ./.mcp.json]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) mcp_config: Option<String>,
-    /// Number of calls that may be under way at once
+    /// Number of calls that may be under way at once, and one more for each server
     #[arg(long, value_name = "N")]
     pub(crate) slots: Option<String>,
     /// Time that calls under way get to end when the worker drains, such as 30s or 5m

@@ -173,9 +173,7 @@ impl FromStr for SinceTime {
 pub(super) fn slots(text: &str) -> Result<NonZeroUsize, String> {
     match text.parse::<u16>().ok().and_then(NonZeroU16::new) {
         Some(slots) => Ok(slots.into()),
-        None => {
-            Err(format!("write a whole number from 1 to {}; with 1, calls are made one by one", u16::MAX))
-        }
+        None => Err(format!("write a whole number from 1 to {}; each server has one slot more", u16::MAX)),
     }
 }
 
