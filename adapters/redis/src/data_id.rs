@@ -12,7 +12,7 @@ use super::connection::{RedisConnection, allow_oom_script};
 /// Also runs on a full server: the value takes some bytes once.
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| allow_oom_script(include_str!("data_id.lua")));
 
-/// Returns the identity, and creates it if there is none.
+/// Returns the identity. Creates one on a server that has none yet.
 pub(super) async fn read(connection: &RedisConnection) -> Result<String, Error> {
     connection.run_script(&SCRIPT.key(key(connection.prefix())), "read the identity of the data").await
 }

@@ -32,7 +32,7 @@ struct EndpointStats {
     data: Option<SchedulerReport>,
 }
 
-/// Returns the schedulers that answer within `limit`. All of them answer at once; if there is none, NATS says so.
+/// Returns the schedulers that answer within `limit`. All of them answer at once. NATS reports that no scheduler listens.
 pub(super) async fn schedulers(client: &Client, limit: Duration) -> Vec<SchedulerSnapshot> {
     let inbox = client.new_inbox();
     let Ok(answers) = client.subscribe(inbox.clone()).await else { return Vec::new() };
