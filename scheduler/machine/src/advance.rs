@@ -6,16 +6,16 @@
 //! Reports of workers are applied by [`settle`](super::settle), cancels and deadlines by [`stop`](super::stop).
 
 use longshore_proto::{
-    Fault, FaultClass, Job, Payload, RepeatSafety, RunStatus, StepPath, StepStatus, TimerKind, Timestamp,
-    value_type,
+    Fault, FaultClass, Job, Payload, RepeatSafety, RunStatus, StepStatus, TimerKind, Timestamp, value_type,
 };
 use longshore_workflow::{CallStep, Condition, Expr, Plan, StepIndex, StepKind, Template, WorkBudget};
 use serde_json::{Map, Value};
 
+use super::failure::{first_failed, note_failure};
 use super::obstacle::{condition_reason, failure_within};
 use super::run::{OutstandingCall, RunError};
 use super::scope::{BlobValues, RunScope};
-use super::{Effect, Effects, Run, grants, record, timers};
+use super::{Effect, Effects, Run, in_doubt, record, timers};
 
 /// Calls of one run that may be out at once. One run cannot fill the queue, and a group of a thousand still goes
 /// out in a few waves.
@@ -169,7 +169,7 @@ impl Cursor<'_> {
                     state.arguments = Some(record::kept(&outstanding.arguments, outstanding.bytes, steps));
                     state.call = Some(outstanding);
                 }
-                if grants::end_unreported(run, self.plan, index, self.now) {
+                if in_doubt::end_unreported(run, self.plan, index, self.now) {
                     return;
                 }
                 dispatch(run, self.plan, index, self.now, 0, self.effects);
@@ -297,39 +297,6 @@ impl Cursor<'_> {
         run.finished_at = Some(self.now);
         run.timers.clear();
     }
-}
-
-/// Records the error of the run if a top-level step failed without `continue-on-error`.
-pub(super) fn note_failure(run: &mut Run, plan: &Plan, index: StepIndex) {
-    let Some(step) = plan.step(index) else { return };
-    let failed = run.step(index).is_some_and(super::run::Step::has_failed);
-    if step.parent.is_some() || step.continue_on_error || !failed || run.error.is_some() {
-        return;
-    }
-    if let Some((path, fault)) = cause(run, plan, index) {
-        run.error = Some(RunError { fault, step: Some(path) });
-    }
-}
-
-/// Returns the innermost failed step and its fault. A group fails because one of its members did, unless it was stopped.
-fn cause(run: &Run, plan: &Plan, index: StepIndex) -> Option<(StepPath, Fault)> {
-    let state = run.step(index)?;
-    if let StepKind::Parallel { members, .. } = &plan.step(index)?.kind
-        && !state.stopped
-        && let Some(member) = first_failed(run, plan, members)
-    {
-        return cause(run, plan, member);
-    }
-    let unknown = || Fault::new(FaultClass::Internal, "no reason was recorded");
-    Some((state.path.clone(), state.error.clone().unwrap_or_else(unknown)))
-}
-
-/// Returns the first member that failed without `continue-on-error`.
-fn first_failed(run: &Run, plan: &Plan, members: &[StepIndex]) -> Option<StepIndex> {
-    members.iter().copied().find(|member| {
-        let handled = plan.step(*member).is_some_and(|step| step.continue_on_error);
-        !handled && run.step(*member).is_some_and(super::run::Step::has_failed)
-    })
 }
 
 /// Sends the job of a running step, and sets the timer that sends it again if no report arrives.

@@ -11,21 +11,16 @@
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, DeliveryId, Fault, FaultClass, GrantDecision, JobId, NodeId, StepPath, StepStatus, TimerKind,
-    Timestamp,
+    Attempt, DeliveryId, GrantDecision, JobId, StepPath, StepStatus, TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, StepIndex};
 
 use super::run::Step;
-use super::{Effect, Effects, RecordIgnored, Run, advance, settle, timers};
+use super::{Effect, Effects, RecordIgnored, Run, advance, in_doubt, settle, timers};
 
 /// Time in which the worker of a granted call has to show that it lives, after its job was delivered again. A worker that
 /// reconnects does so within three seconds, and its job is delivered again 30 seconds after its last sign of life at the earliest.
 const DOUBT_LIMIT: Duration = Duration::from_secs(10);
-
-/// Message of a call that may be one of the lost records.
-const RECORDS_LOST: &str = "the log has lost its newest records (an older copy of NATS was put back); this call may have been \
-                            made before, and is not repeated because the step does not say that it is safe (`retry`)";
 
 /// Decides about a delivery that asks for a grant.
 pub(super) fn decide(
@@ -89,9 +84,7 @@ pub(super) fn take_back(
         call.granted = None;
     }
     if step.stopped {
-        step.error = Some(Fault::new(FaultClass::Cancelled, "cancelled before the call"));
-        step.end(StepStatus::Cancelled, now);
-        settle::forget_timers(run, &job.step);
+        settle::end_uncalled(run, index, now);
         return Ok(());
     }
     run.timers.remove(&TimerKind::Doubt { step: job.step.clone(), attempt: job.attempt });
@@ -115,7 +108,7 @@ pub(super) fn doubt_is_over(
     Ok(())
 }
 
-/// Ends a call as [`end_unreported`] does, and recalls its job, so that a worker that lives cancels the call.
+/// Ends a call as [`in_doubt::end_unreported`] does, and recalls its job, so that a worker that lives cancels the call.
 pub(super) fn end_and_recall(
     run: &mut Run,
     plan: &Plan,
@@ -124,30 +117,11 @@ pub(super) fn end_and_recall(
     effects: &mut Effects,
 ) -> bool {
     let job = run.job_id(index);
-    let ended = end_unreported(run, plan, index, now);
+    let ended = in_doubt::end_unreported(run, plan, index, now);
     if ended {
         effects.extend(job.map(Effect::Recall));
     }
     ended
-}
-
-/// Ends a call that may have been made, and of which no report will arrive, as indeterminate. Returns false if the step has none.
-pub(super) fn end_unreported(run: &mut Run, plan: &Plan, index: StepIndex, now: Timestamp) -> bool {
-    let Some(step) = run.step_if(index, Step::is_in_doubt) else { return false };
-    let message = match step.granted_to().map(|delivery| delivery.worker.clone()) {
-        Some(worker) => {
-            let message = unreported(&worker);
-            settle::note_granted_attempt(step, worker, now);
-            message
-        }
-        None => RECORDS_LOST.to_owned(),
-    };
-    step.error = Some(Fault::new(FaultClass::Unavailable, message));
-    step.end(StepStatus::Indeterminate, now);
-    let path = step.path.clone();
-    settle::forget_timers(run, &path);
-    advance::note_failure(run, plan, index);
-    true
 }
 
 /// Notes that the log lost records of a run. Its outstanding calls that are not safe to repeat are in doubt at once.
@@ -164,9 +138,16 @@ pub(super) fn lose_records(run: &mut Run, now: Timestamp) {
     }
 }
 
-fn unreported(worker: &NodeId) -> String {
-    format!(
-        "worker {worker} began this call and did not report it; the call may have happened, and is not repeated because the \
-         step does not say that it is safe (`retry`)"
-    )
+/// Records that every outstanding job is sent again. A granted call is not: its process may have made it.
+pub(super) fn send_again(run: &mut Run, plan: &Plan, now: Timestamp) {
+    for index in (0..run.steps.len()).map(StepIndex) {
+        if in_doubt::end_unreported(run, plan, index, now) {
+            continue;
+        }
+        if let Some(step) = run.step_if(index, |step| step.status == StepStatus::Running)
+            && let Some(call) = step.call.as_mut()
+        {
+            call.sent_at = Some(now);
+        }
+    }
 }

@@ -16,9 +16,11 @@
 
 mod advance;
 mod checkpoint;
+mod failure;
 mod fire;
 mod grants;
 mod ignored;
+mod in_doubt;
 mod needs;
 mod obstacle;
 mod record;
@@ -233,7 +235,7 @@ impl Machine {
                 })
             }
             Event::Resumed { run } => self.change(*run, effects, |run, plan, now, _| {
-                settle::send_again(run, plan, now);
+                grants::send_again(run, plan, now);
                 Ok(())
             }),
             Event::NotCalled { job } => {

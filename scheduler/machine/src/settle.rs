@@ -1,7 +1,7 @@
 //! Reports of workers.
 //!
-//! A report ends its step, or sets the time of the next attempt, or is stale and has no effect. [`advance`] starts what
-//! follows.
+//! A report ends its step, or sets the time of the next attempt, or is stale and has no effect.
+//! [`advance`](super::advance) starts what follows.
 
 use longshore_proto::{
     AttemptRecord, Fault, FaultClass, JobId, NodeId, Outcome, Sent, Settlement, StepPath, StepStatus,
@@ -9,8 +9,9 @@ use longshore_proto::{
 };
 use longshore_workflow::{Plan, StepIndex};
 
+use super::failure::note_failure;
 use super::run::Step;
-use super::{RecordIgnored, Run, advance, grants};
+use super::{RecordIgnored, Run};
 
 /// Attempts of one step that are kept in its record: all of them under any sane policy; a policy of a million
 /// attempts keeps the newest.
@@ -70,7 +71,7 @@ pub(super) fn settle(
             again(run, index, now.plus(at.since(ended)), fault, now);
         }
     }
-    advance::note_failure(run, plan, index);
+    note_failure(run, plan, index);
     Ok(())
 }
 
@@ -111,20 +112,6 @@ fn again(run: &mut Run, index: StepIndex, at: Timestamp, fault: &Fault, now: Tim
         call.granted = None;
         let kind = TimerKind::Retry { step: step.path.clone(), attempt: call.attempt };
         run.timers.insert(kind, at);
-    }
-}
-
-/// Records that every outstanding job is sent again. A granted call is not: its process may have made it.
-pub(super) fn send_again(run: &mut Run, plan: &Plan, now: Timestamp) {
-    for index in (0..run.steps.len()).map(StepIndex) {
-        if grants::end_unreported(run, plan, index, now) {
-            continue;
-        }
-        if let Some(step) = run.step_if(index, |step| step.status == StepStatus::Running)
-            && let Some(call) = step.call.as_mut()
-        {
-            call.sent_at = Some(now);
-        }
     }
 }
 
@@ -219,6 +206,15 @@ pub(super) fn note_granted_attempt(step: &mut Step, worker: NodeId, now: Timesta
     let why = format!("worker {worker} did not report it; whether it made the call is not known");
     let unreported = unreported_attempt(step, why, Some(worker), now);
     keep_attempts(&mut step.attempts, unreported, &[]);
+}
+
+/// Ends a stopped step whose call was not made.
+pub(super) fn end_uncalled(run: &mut Run, index: StepIndex, now: Timestamp) {
+    let Some(step) = run.step_mut(index) else { return };
+    step.error = Some(Fault::new(FaultClass::Cancelled, "cancelled before the call"));
+    step.end(StepStatus::Cancelled, now);
+    let path = step.path.clone();
+    forget_timers(run, &path);
 }
 
 /// Removes the timers of a job that was reported.

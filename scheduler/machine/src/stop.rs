@@ -8,6 +8,7 @@ use std::time::Duration;
 use longshore_proto::{Fault, FaultClass, RunStatus, StepPath, StepStatus, TimerKind, Timestamp, truncate};
 use longshore_workflow::{Plan, StepIndex, StepKind};
 
+use super::failure::note_failure;
 use super::run::{RunError, Step};
 use super::{Effect, Effects, RecordIgnored, Run, advance, settle};
 
@@ -112,7 +113,7 @@ fn end_unreported(
         step.end(if is_in_doubt { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);
         let path = step.path.clone();
         settle::forget_timers(run, &path);
-        advance::note_failure(run, plan, index);
+        note_failure(run, plan, index);
     }
     any
 }
@@ -144,11 +145,7 @@ fn recall(
                 effects.push(Effect::Recall(job));
                 if step.is_ungranted() {
                     // No delivery can be granted any more, so no call is made and no report is awaited.
-                    let fault = Fault::new(FaultClass::Cancelled, "cancelled before the call");
-                    step.error = Some(fault);
-                    step.end(StepStatus::Cancelled, now);
-                    let path = step.path.clone();
-                    settle::forget_timers(run, &path);
+                    settle::end_uncalled(run, index, now);
                 } else {
                     out |= !step.is_lost();
                 }
