@@ -19,6 +19,7 @@ mod monitoring;
 mod partitions;
 mod probes;
 mod process;
+mod redis_data;
 mod redis_identity;
 mod redis_settings;
 mod refusal;

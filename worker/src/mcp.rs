@@ -43,6 +43,7 @@ mod server_log;
 mod server_pool;
 mod stdio;
 mod task;
+mod task_state;
 mod tool_listing;
 mod tool_result;
 mod wire;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use semver::Version;
 
 use super::error::{ConnectError, NEEDED, NEEDED_VERSION};
-use super::settings::RedisSettings;
+
+/// The policy under which a server never removes a key by itself.
+const NO_EVICTION: &str = "noeviction";
 
 /// The fields of an answer to `INFO`.
 #[derive(Debug, Default)]
@@ -27,6 +29,11 @@ impl ServerInfo {
         self.get(field)?.parse().ok()
     }
 
+    /// Returns the `maxmemory-policy`, if the server removes keys under it when its memory is full.
+    pub(super) fn evicting_policy(&self) -> Option<&str> {
+        self.get("maxmemory_policy").filter(|policy| *policy != NO_EVICTION)
+    }
+
     /// Refuses a server that cannot be used. Missing fields are not checked.
     pub(super) fn check(&self, address: String) -> Result<(), ConnectError> {
         if let Some(found) = self.get("redis_version")
@@ -39,8 +46,8 @@ impl ServerInfo {
             let primary = format!("{}:{}", field("master_host"), field("master_port"));
             return Err(ConnectError::Replica { address, primary });
         }
-        match RedisSettings::of(self).evicting_policy {
-            Some(policy) => Err(ConnectError::Evicting { address, policy }),
+        match self.evicting_policy() {
+            Some(policy) => Err(ConnectError::Evicting { address, policy: policy.to_owned() }),
             None => Ok(()),
         }
     }

@@ -6,9 +6,6 @@ use redis::cmd;
 use super::connection::RedisConnection;
 use super::server_info::ServerInfo;
 
-/// The policy under which a server never removes a key by itself.
-const NO_EVICTION: &str = "noeviction";
-
 /// Settings of a server. One that the server does not report, or that the user may not read, counts as valid.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RedisSettings {
@@ -33,9 +30,8 @@ pub(super) async fn read(connection: &RedisConnection) -> Result<RedisSettings, 
 
 impl RedisSettings {
     pub(super) fn of(about: &ServerInfo) -> Self {
-        let policy = about.get("maxmemory_policy").filter(|policy| *policy != NO_EVICTION);
         Self {
-            evicting_policy: policy.map(str::to_owned),
+            evicting_policy: about.evicting_policy().map(str::to_owned),
             has_no_append_only_file: about.number("aof_enabled") == Some(0),
         }
     }

@@ -9,7 +9,7 @@ use longshore_redis::Probe;
 
 use super::dependency::Dependency;
 use super::logs_room::LogsRoom;
-use super::redis_identity::LastIdentity;
+use super::redis_data::LastIdentity;
 use crate::metering::ProcessRole;
 
 /// The stores of one process.

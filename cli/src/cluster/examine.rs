@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::connect;
 use super::judge;
 use super::partitions::{self, PartitionSnapshot};
-use super::redis_identity::RedisIdentity;
+use super::redis_data::RedisIdentity;
 use super::snapshot::{
     BacklogSnapshot, ConsumerSnapshot, NatsSnapshot, RedisSnapshot, SchedulerSnapshot, StreamSnapshot,
 };

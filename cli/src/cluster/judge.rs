@@ -14,7 +14,7 @@ use longshore_proto::ServerName;
 use longshore_redis::{KeyCounts, Persistence};
 
 use super::partitions::PartitionSnapshot;
-use super::redis_identity::RedisIdentity;
+use super::redis_data::RedisIdentity;
 use super::snapshot::{NatsSnapshot, RedisSnapshot, SchedulerSnapshot};
 use crate::exit::Exit;
 use crate::failure::Failure;

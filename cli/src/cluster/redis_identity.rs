@@ -7,15 +7,13 @@
 //! A Redis that loses its data gets a new identity, which all its processes read within seconds. So a difference counts
 //! only if it lasts, and an identity only if it was read recently.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_nats::Nats;
 use longshore_ports::outage;
 use longshore_redis::Redis;
-use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -26,10 +24,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::metering::ProcessRole;
 
-/// Age at which an identity no longer counts. It is read every three seconds.
-const FRESH: Duration = Duration::from_secs(10);
-
-/// Duration for which a difference must last at the start of a process. It is longer than [`FRESH`].
+/// Duration for which a difference must last at the start of a process. It is longer than an identity counts.
 const CONFIRMED: Duration = Duration::from_secs(15);
 
 /// Interval of the comparisons while a process runs.
@@ -37,9 +32,6 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Pause between the comparisons of a process that starts and has found a difference.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Time that Redis gets to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Time that schedulers get to answer.
 const COLLECTED: Duration = Duration::from_millis(200);
@@ -50,41 +42,6 @@ const OUTAGE: &str = "same redis";
 /// Advice against two different ones.
 pub(super) const ADVICE: &str = "give all schedulers and workers the same `redis.url` and `redis.prefix`; to move them to another Redis, end \
      all of them first";
-
-/// The Redis of a process.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct RedisIdentity {
-    /// Identity of the data: processes with the same claims have the same one.
-    pub(crate) data: String,
-    /// Address of the server, without user and password. Processes may reach one server by different addresses.
-    pub(crate) address: String,
-}
-
-impl fmt::Display for RedisIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (data {})", self.address, self.data)
-    }
-}
-
-/// The identity that this process read last.
-#[derive(Default)]
-pub(super) struct LastIdentity(Mutex<Option<(RedisIdentity, Instant)>>);
-
-impl LastIdentity {
-    /// Reads the identity and keeps it. A failure changes nothing: the probe of Redis reports it.
-    pub(super) async fn read(&self, redis: &Redis) {
-        if let Ok(Ok(data)) = timeout(ANSWER_LIMIT, redis.data_id()).await {
-            let identity = RedisIdentity { data, address: redis.address().to_owned() };
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((identity, Instant::now()));
-        }
-    }
-
-    /// Returns the identity, if it was read recently.
-    pub(super) fn current(&self) -> Option<RedisIdentity> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|(_, read_at)| read_at.elapsed() < FRESH).map(|(identity, _)| identity.clone())
-    }
-}
 
 /// The comparison of a process's Redis with those of the running schedulers.
 pub(super) struct RedisComparison {

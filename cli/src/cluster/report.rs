@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::dependencies::Dependencies;
 use super::dependency::NOT_ASKED;
-use super::redis_identity::RedisIdentity;
+use super::redis_data::RedisIdentity;
 
 /// Number of problems in a report, so that it fits into a message.
 const MAX_REPORTED_PROBLEMS: usize = 20;

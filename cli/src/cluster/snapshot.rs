@@ -6,7 +6,7 @@ use longshore_ports::{Error, WorkerEntry};
 use longshore_redis as redis;
 use serde::Serialize;
 
-use super::redis_identity::RedisIdentity;
+use super::redis_data::RedisIdentity;
 use super::report::PartitionReport;
 
 /// The jobs of a server in the queue.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use longshore_proto::{CallActivity, Progress, ServerInstance, ServerName};
+use longshore_proto::{Progress, ServerInstance, ServerName};
 use rmcp::ServiceError;
 use rmcp::model::{CancelTaskParams, ClientRequest, CustomResult, ProgressToken, RequestId, ServerResult};
 use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
@@ -24,7 +24,7 @@ use super::deadline::Deadline;
 use super::in_flight::{CANCEL_LIMIT, InFlightRequest};
 use super::library_errors;
 use super::process::OutputTail;
-use super::progress::CallProgress;
+use super::progress::{CallProgress, ReportActivity};
 use super::stdio::{OutputEnd, OutputEndReason};
 use super::tool_listing::ToolListing;
 use super::wire::PendingRequests;
@@ -105,9 +105,6 @@ impl Default for ConnectionState {
         }
     }
 }
-
-/// Callback that receives the activities of a call under way.
-pub(crate) type ReportActivity<'a> = &'a (dyn Fn(CallActivity) + Send + Sync);
 
 /// Progress callback and cancellation of a call.
 #[derive(Clone, Copy)]

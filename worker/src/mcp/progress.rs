@@ -8,8 +8,10 @@ use rmcp::model::ProgressToken;
 use tokio::sync::broadcast;
 use tokio::time::sleep_until;
 
-use super::connection::ReportActivity;
 use super::deadline::Deadline;
+
+/// Callback that receives the activities of a call under way.
+pub(crate) type ReportActivity<'a> = &'a (dyn Fn(CallActivity) + Send + Sync);
 
 /// The progress and the deadline of one call.
 #[derive(Debug)]

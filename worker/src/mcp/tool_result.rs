@@ -7,7 +7,7 @@ use longshore_attempt::Answer;
 use serde_json::{Map, Value, json};
 
 use super::classify::{INVALID_PARAMS, McpFailure};
-use super::task::McpTask;
+use super::task_state::McpTask;
 use super::wire::exceeds_memory;
 
 /// The result of a `tools/call`.

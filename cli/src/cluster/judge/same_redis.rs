@@ -1,6 +1,7 @@
 //! Judges whether all schedulers use the Redis of this command.
 
-use crate::cluster::redis_identity::{ADVICE, RedisIdentity};
+use crate::cluster::redis_data::RedisIdentity;
+use crate::cluster::redis_identity::ADVICE;
 use crate::cluster::snapshot::SchedulerSnapshot;
 use crate::finding::{Finding, FindingLevel};
 
