@@ -60,10 +60,15 @@ pub enum TimerKind {
         /// The group.
         step: StepPath,
     },
+    /// The end of the wait for the outcome of a recalled job.
+    Grace {
+        /// The step.
+        step: StepPath,
+        /// Number of the job's first attempt.
+        attempt: Attempt,
+    },
     /// The deadline of the run.
     Run,
-    /// The end of the wait for the outcomes of recalled jobs.
-    Grace,
 }
 
 /// A timer of a run. Firing a timer twice, or one that is no longer set, has no effect.

@@ -2,7 +2,7 @@
 //!
 //! After a takeover another process may count the last records again: counters show rates, and only the log is exact.
 
-use longshore_machine::{Run, RunChange, Step};
+use longshore_machine::{Run, RunChange, Step, StepDescription};
 use longshore_proto::StepStatus;
 use metrics::{counter, histogram};
 
@@ -39,25 +39,27 @@ pub(crate) fn count(run: &Run, change: &RunChange) {
     if change.started {
         counter!("longshore_runs_started_total", "workflow" => workflow.to_owned()).increment(1);
     }
-    for step in change.steps.iter().filter_map(|index| run.step(*index)) {
-        count_step(workflow, step);
+    for index in &change.steps {
+        if let Some((description, step)) = run.description(*index).zip(run.step(*index)) {
+            count_step(workflow, description, step);
+        }
     }
     if change.status_changed && run.status().is_terminal() {
         count_end(workflow, run);
     }
 }
 
-fn count_step(workflow: &str, step: &Step) {
+fn count_step(workflow: &str, description: &StepDescription, step: &Step) {
     if step.status == StepStatus::Retrying {
-        let fault = step.attempts.last().and_then(|attempt| attempt.fault.as_ref());
+        let fault = step.attempts().last().and_then(|attempt| attempt.fault.as_ref());
         let reason = fault.map_or("unknown", |fault| fault.class.as_str());
-        let server = step.does.split_once('/').map_or("", |(server, _)| server).to_owned();
+        let server = description.does.split_once('/').map_or("", |(server, _)| server).to_owned();
         counter!("longshore_step_retries_total", "server" => server, "reason" => reason).increment(1);
     }
     if step.status.is_terminal() {
         let labels = [
             ("workflow", workflow.to_owned()),
-            ("step", without_indices(step.path.as_str())),
+            ("step", without_indices(description.path.as_str())),
             ("status", step.status.as_str().to_owned()),
         ];
         counter!("longshore_steps_finished_total", &labels).increment(1);

@@ -25,8 +25,12 @@ pub(crate) fn assemble(draft: WorkflowDraft, graph: StepGraph, digest: Digest) -
         let keep_content = step.id().is_some_and(|id| reads_content.contains(id));
         self::step(step, number, after, &defaults, keep_content)
     });
+    let mut steps: Vec<Step> = steps.collect::<Option<_>>()?;
+    add_followers(&mut steps);
+    let by_path = steps.iter().enumerate().map(|(number, step)| (step.path.to_string(), StepIndex(number)));
     Some(Plan {
-        steps: steps.collect::<Option<_>>()?,
+        by_path: by_path.collect(),
+        steps,
         name: draft.name?,
         digest,
         description: draft.description,
@@ -64,10 +68,23 @@ fn step(
         name: draft.name,
         parent: draft.parent.map(StepIndex),
         after: after.into_iter().map(StepIndex).collect(),
+        followers: Vec::new(),
         condition: condition(draft.condition.map(|condition| condition.value)),
         kind,
         continue_on_error: draft.continue_on_error,
     })
+}
+
+/// Adds each step to the followers of the steps that it waits for.
+fn add_followers(steps: &mut [Step]) {
+    for number in 0..steps.len() {
+        let before = steps.get(number).map(|step| step.after.clone()).unwrap_or_default();
+        for StepIndex(before) in before {
+            if let Some(step) = steps.get_mut(before) {
+                step.followers.push(StepIndex(number));
+            }
+        }
+    }
 }
 
 fn condition(expr: Option<Expr>) -> Condition {

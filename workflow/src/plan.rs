@@ -30,6 +30,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Outputs of a succeeded run, in the order of the file.
     pub outputs: Vec<(String, Template)>,
+    /// Indices of the steps by path.
+    pub(crate) by_path: BTreeMap<String, StepIndex>,
 }
 
 /// The index of a step in [`Plan::steps`].
@@ -48,6 +50,8 @@ pub struct Step {
     /// Steps that have to end before this step begins. For a member of a group, other members of the group; the group
     /// begins before its members in any case.
     pub after: Vec<StepIndex>,
+    /// Steps that have this one in `after`.
+    pub followers: Vec<StepIndex>,
     /// Condition under which the step runs.
     pub condition: Condition,
     /// Kind of the step.
@@ -169,6 +173,21 @@ impl Plan {
     /// Returns the step at an index.
     pub fn step(&self, index: StepIndex) -> Option<&Step> {
         self.steps.get(index.0)
+    }
+
+    /// Returns the index of the step with a path.
+    pub fn find(&self, path: &StepPath) -> Option<StepIndex> {
+        self.find_id(path.as_str())
+    }
+
+    /// Returns the index of the step with an id.
+    pub fn find_id(&self, id: &str) -> Option<StepIndex> {
+        self.by_path.get(id).copied()
+    }
+
+    /// Returns the groups around a step, from the inside out.
+    pub fn groups_around(&self, step: &Step) -> impl Iterator<Item = StepIndex> {
+        std::iter::successors(step.parent, |group| self.step(*group).and_then(|step| step.parent))
     }
 }
 

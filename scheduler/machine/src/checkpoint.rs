@@ -2,16 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_proto::{
-    Digest, Epoch, Fault, RunId, RunStatus, RunSummary, Seq, Timestamp, WireError, decode, encode,
-};
+use longshore_proto::{Digest, Epoch, RunId, RunSummary, Seq, Timestamp, WireError, decode, encode};
 use serde::{Deserialize, Serialize};
 
-use super::run::RunError;
 use super::{Machine, Retention, Run};
 
 /// Format of the stored state. A state of another format is not read; the log is replayed instead.
-pub const STATE_VERSION: u16 = 2;
+pub const STATE_VERSION: u16 = 3;
 
 /// Plans that are kept although no live run needs them.
 const PLANS_KEPT: usize = 64;
@@ -126,8 +123,8 @@ impl Machine {
         };
         for (id, bytes) in live {
             let run: Run = decode(bytes).map_err(broken(id))?;
-            machine.timers.follow(&run);
-            machine.jobs_out += run.jobs_out();
+            machine.timers.add(&run);
+            machine.jobs_out += run.frame.jobs_out();
             machine.live.insert(*id, run);
         }
         for (id, at) in finished {
@@ -168,13 +165,5 @@ impl Run {
     /// Decodes a run as a checkpoint stores it.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode(bytes)
-    }
-
-    /// Ends a run that cannot start.
-    pub(super) fn fail(&mut self, fault: Fault, at: Timestamp) {
-        self.error = Some(RunError { fault, step: None });
-        self.status = RunStatus::Failed;
-        self.finished_at = Some(at);
-        self.timers.clear();
     }
 }

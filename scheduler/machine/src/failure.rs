@@ -4,7 +4,8 @@ use longshore_proto::{Fault, FaultClass, StepPath};
 use longshore_workflow::{Plan, StepIndex, StepKind};
 
 use super::Run;
-use super::run::{RunError, Step};
+use super::run::RunError;
+use super::step::Step;
 
 /// Records the error of the run if a top-level step failed without `continue-on-error`.
 pub(super) fn note_failure(run: &mut Run, plan: &Plan, index: StepIndex) {
@@ -14,27 +15,19 @@ pub(super) fn note_failure(run: &mut Run, plan: &Plan, index: StepIndex) {
         return;
     }
     if let Some((path, fault)) = cause(run, plan, index) {
-        run.error = Some(RunError { fault, step: Some(path) });
+        run.error = Some(Box::new(RunError { fault, step: Some(path) }));
     }
 }
 
 /// Returns the innermost failed step and its fault. A group fails because one of its members did, unless it was stopped.
 fn cause(run: &Run, plan: &Plan, index: StepIndex) -> Option<(StepPath, Fault)> {
     let state = run.step(index)?;
-    if let StepKind::Parallel { members, .. } = &plan.step(index)?.kind
+    if let StepKind::Parallel { .. } = &plan.step(index)?.kind
         && !state.stopped
-        && let Some(member) = first_failed(run, plan, members)
+        && let Some(member) = run.frame.first_failed(Some(index))
     {
         return cause(run, plan, member);
     }
     let unknown = || Fault::new(FaultClass::Internal, "no reason was recorded");
-    Some((state.path.clone(), state.error.clone().unwrap_or_else(unknown)))
-}
-
-/// Returns the first member that failed without `continue-on-error`.
-pub(super) fn first_failed(run: &Run, plan: &Plan, members: &[StepIndex]) -> Option<StepIndex> {
-    members.iter().copied().find(|member| {
-        let handled = plan.step(*member).is_some_and(|step| step.continue_on_error);
-        !handled && run.step(*member).is_some_and(Step::has_failed)
-    })
+    Some((run.path(index)?.clone(), state.error().cloned().unwrap_or_else(unknown)))
 }

@@ -1,9 +1,10 @@
 //! Timers that fired.
 
-use longshore_proto::{Epoch, StepPath, StepStatus, Timer, TimerKind, Timestamp};
-use longshore_workflow::Plan;
+use longshore_proto::{Epoch, StepStatus, Timer, Timestamp};
+use longshore_workflow::{Plan, StepIndex};
 
-use super::{Effect, Effects, Machine, RecordIgnored, Run, advance, grants, stop};
+use super::timers::{StepTimer, TimerKey};
+use super::{Effect, Effects, KnownPlan, Machine, RecordIgnored, Run, dispatch, grants, stop};
 
 impl Machine {
     /// Applies the event that a timer fired.
@@ -16,59 +17,69 @@ impl Machine {
         if epoch != self.epoch {
             return Err(RecordIgnored::StaleEpoch);
         }
-        self.timers.note_fired(timer);
-        let fired = self.change(timer.run, effects, |run, plan, now, effects| {
-            let set = run.timers.get(&timer.kind).copied().ok_or(RecordIgnored::TimerNotSet)?;
-            if set > now {
-                return Err(RecordIgnored::TimerNotDue); // fired by a clock that was ahead, or set again since
-            }
-            run.timers.remove(&timer.kind);
-            match &timer.kind {
-                TimerKind::Retry { step, .. } => retry(run, plan, step, now, 0, effects),
-                TimerKind::Lost { step, sent, .. } => {
-                    retry(run, plan, step, now, sent.saturating_add(1), effects)
-                }
-                TimerKind::Doubt { step, attempt } => {
-                    grants::doubt_is_over(run, plan, (step, *attempt), now, effects)
-                }
-                TimerKind::Step { step } => stop::group_out_of_time(run, plan, step, now, effects),
-                TimerKind::Run => {
-                    stop::run_out_of_time(run, plan, now, effects);
-                    Ok(())
-                }
-                TimerKind::Grace => {
-                    stop::grace_is_over(run, plan, now);
-                    Ok(())
-                }
-            }
-        });
-        if let Some(run) = self.live.get(&timer.run) {
-            self.timers.follow(run);
+        let run = self.live.get(&timer.run).ok_or(RecordIgnored::UnknownRun)?;
+        let set = match self.plans.get(&run.workflow.digest) {
+            Some(KnownPlan::Plan(plan, _)) => run.find_timer(plan, &timer.kind),
+            // The change below ends the run, whatever its timers are.
+            Some(KnownPlan::Broken(_)) | None => Some((TimerKey::Run, self.now)),
+        };
+        let (key, at) = set.ok_or(RecordIgnored::TimerNotSet)?;
+        if at > self.now {
+            // Fired by a clock that was ahead, or set again since.
+            self.timers.note_not_due(timer.run, key, at);
+            return Err(RecordIgnored::TimerNotDue);
         }
-        fired
+        self.timers.unset(at, timer.run, key);
+        self.change(timer.run, effects, |run, plan, now, effects| match key {
+            TimerKey::Run => {
+                run.deadline = None;
+                stop::run_out_of_time(run, plan, now, effects);
+                Ok(())
+            }
+            TimerKey::Step(index, timer) => fire_step(run, plan, (index, timer), now, effects),
+        })
     }
 }
 
-/// Sends the job of a step whose timer fired.
-fn retry(
+/// Applies a timer of a step.
+fn fire_step(
     run: &mut Run,
     plan: &Plan,
-    path: &StepPath,
+    (index, timer): (StepIndex, StepTimer),
     now: Timestamp,
-    sent: u32,
     effects: &mut Effects,
 ) -> Result<(), RecordIgnored> {
-    let index = run.find(path).ok_or(RecordIgnored::UnknownStep)?;
-    // All its attempts would have been reported by now.
-    if grants::end_and_recall(run, plan, index, now, effects) {
-        return Ok(());
-    }
-    let step = run.step_if(index, |step| step.call.is_some()).ok_or(RecordIgnored::AlreadySettled)?;
-    step.status = StepStatus::Running;
-    let stopped = step.stopped;
-    advance::dispatch(run, plan, index, now, sent, effects);
-    if let (true, Some(job)) = (stopped, run.job_id(index)) {
-        effects.push(Effect::Recall(job));
+    run.change(index, |step| {
+        let call = step.call.as_mut();
+        match timer {
+            StepTimer::Call => _ = call.map(|call| call.due_at = None),
+            StepTimer::Doubt => _ = call.map(|call| call.doubt_ends_at = None),
+            StepTimer::Grace => _ = call.map(|call| call.grace_ends_at = None),
+            StepTimer::Deadline => step.record_mut().deadline = None,
+        }
+    });
+    match timer {
+        StepTimer::Call => retry(run, plan, index, now, effects),
+        StepTimer::Doubt => _ = grants::end_and_recall(run, index, now, effects),
+        StepTimer::Grace => stop::grace_is_over(run, index, now),
+        StepTimer::Deadline => return stop::group_out_of_time(run, plan, index, now, effects),
     }
     Ok(())
+}
+
+/// Sends the job of a step whose next attempt is due, or whose job is taken for lost.
+fn retry(run: &mut Run, plan: &Plan, index: StepIndex, now: Timestamp, effects: &mut Effects) {
+    // All its attempts would have been reported by now.
+    if grants::end_and_recall(run, index, now, effects) {
+        return;
+    }
+    let sent_again = run.change(index, |step| {
+        let was_lost = step.status == StepStatus::Running;
+        step.status = StepStatus::Running;
+        step.call.as_ref().filter(|_| was_lost).map_or(0, |call| call.sent_again.saturating_add(1))
+    });
+    dispatch::dispatch(run, plan, index, now, sent_again.unwrap_or_default(), effects);
+    if run.step(index).is_some_and(|step| step.stopped) {
+        effects.extend(run.job_id(index).map(Effect::Recall));
+    }
 }

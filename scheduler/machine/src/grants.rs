@@ -10,13 +10,11 @@
 
 use std::time::Duration;
 
-use longshore_proto::{
-    Attempt, DeliveryId, GrantDecision, JobId, StepPath, StepStatus, TimerKind, Timestamp,
-};
-use longshore_workflow::{Plan, StepIndex};
+use longshore_proto::{DeliveryId, GrantDecision, JobId, StepStatus, Timestamp};
+use longshore_workflow::{Plan, StepIndex, StepKind};
 
-use super::run::Step;
-use super::{Effect, Effects, RecordIgnored, Run, advance, in_doubt, settle, timers};
+use super::step::{OutstandingCall, Step};
+use super::{Effect, Effects, RecordIgnored, Run, dispatch, in_doubt, settle, timers};
 
 /// Time in which the worker of a granted call has to show that it lives, after its job was delivered again. A worker that
 /// reconnects does so within three seconds, and its job is delivered again 30 seconds after its last sign of life at the earliest.
@@ -30,40 +28,43 @@ pub(super) fn decide(
     delivery: &DeliveryId,
     now: Timestamp,
 ) -> GrantDecision {
-    let Some(index) = run.find(&job.step) else { return GrantDecision::Denied };
-    let asked_for = |step: &Step| {
-        step.is_outstanding(job.attempt) && step.call.as_ref().is_some_and(|call| !call.records_lost)
-    };
-    let Some(call) = run.step_if(index, asked_for).and_then(|step| step.call.as_mut()) else {
+    let Some((index, step)) = plan.find(&job.step).and_then(|index| Some((index, plan.step(index)?))) else {
         return GrantDecision::Denied;
     };
-    let doubt = TimerKind::Doubt { step: job.step.clone(), attempt: job.attempt };
+    let StepKind::Call(call) = &step.kind else { return GrantDecision::Denied };
+    let lost_timeout = |sent_again| timers::lost_timeout(call, sent_again);
+    let is_asked_for = |step: &Step| {
+        step.is_outstanding(job.attempt) && step.call.as_ref().is_some_and(|call| !call.records_lost)
+    };
+    if !run.step(index).is_some_and(is_asked_for) {
+        return GrantDecision::Denied;
+    }
+    let decide = |step: &mut Step| Some(decide_call(step.call.as_mut()?, delivery, lost_timeout, now));
+    run.change(index, decide).flatten().unwrap_or(GrantDecision::Denied)
+}
+
+/// Decides about a delivery that asks for an outstanding call.
+fn decide_call(
+    call: &mut OutstandingCall,
+    delivery: &DeliveryId,
+    lost_timeout: impl Fn(u32) -> Duration,
+    now: Timestamp,
+) -> GrantDecision {
     match &call.granted {
         Some(granted) if granted != delivery => {
-            run.timers.entry(doubt).or_insert_with(|| now.plus(DOUBT_LIMIT));
+            call.doubt_ends_at.get_or_insert_with(|| now.plus(DOUBT_LIMIT));
             GrantDecision::Denied
         }
         Some(_) => {
-            run.timers.remove(&doubt);
+            call.doubt_ends_at = None;
             GrantDecision::Granted
         }
         None => {
             call.granted = Some(delivery.clone());
             call.sent_at = Some(now);
-            postpone_lost(run, plan, index, now);
+            // Its calls begin now, however long it was queued.
+            call.due_at = Some(now.plus(lost_timeout(call.sent_again)));
             GrantDecision::Granted
-        }
-    }
-}
-
-/// Counts the time after which an outstanding job is taken for lost from now on: its calls begin, however long it was queued.
-fn postpone_lost(run: &mut Run, plan: &Plan, index: StepIndex, now: Timestamp) {
-    let Some(job) = advance::job(run, plan, index) else { return };
-    for (kind, at) in &mut run.timers {
-        if let TimerKind::Lost { step, sent, .. } = kind
-            && *step == job.id.step
-        {
-            *at = now.plus(timers::lost_timeout(&job, *sent));
         }
     }
 }
@@ -77,47 +78,30 @@ pub(super) fn take_back(
     now: Timestamp,
     effects: &mut Effects,
 ) -> Result<(), RecordIgnored> {
-    let index = run.find(&job.step).ok_or(RecordIgnored::UnknownStep)?;
-    let granted = |step: &Step| step.is_outstanding(job.attempt) && step.granted_to() == Some(delivery);
-    let step = run.step_if(index, granted).ok_or(RecordIgnored::StaleAttempt)?;
-    if let Some(call) = step.call.as_mut() {
-        call.granted = None;
+    let index = plan.find(&job.step).ok_or(RecordIgnored::UnknownStep)?;
+    let is_granted = |step: &Step| step.is_outstanding(job.attempt) && step.granted_to() == Some(delivery);
+    if !run.step(index).is_some_and(is_granted) {
+        return Err(RecordIgnored::StaleAttempt);
     }
-    if step.stopped {
+    let is_stopped = run.change(index, |step| {
+        if let Some(call) = step.call.as_mut() {
+            call.granted = None;
+            call.doubt_ends_at = None;
+        }
+        step.stopped
+    });
+    if is_stopped == Some(true) {
         settle::end_uncalled(run, index, now);
-        return Ok(());
-    }
-    run.timers.remove(&TimerKind::Doubt { step: job.step.clone(), attempt: job.attempt });
-    advance::dispatch(run, plan, index, now, 0, effects);
-    Ok(())
-}
-
-/// Ends a granted call whose worker did not show that it lives.
-pub(super) fn doubt_is_over(
-    run: &mut Run,
-    plan: &Plan,
-    (path, attempt): (&StepPath, Attempt),
-    now: Timestamp,
-    effects: &mut Effects,
-) -> Result<(), RecordIgnored> {
-    let index = run.find(path).ok_or(RecordIgnored::UnknownStep)?;
-    let outstanding = run.step(index).is_some_and(|step| step.is_outstanding(attempt));
-    if !outstanding || !end_and_recall(run, plan, index, now, effects) {
-        return Err(RecordIgnored::AlreadySettled);
+    } else {
+        dispatch::dispatch(run, plan, index, now, 0, effects);
     }
     Ok(())
 }
 
 /// Ends a call as [`in_doubt::end_unreported`] does, and recalls its job, so that a worker that lives cancels the call.
-pub(super) fn end_and_recall(
-    run: &mut Run,
-    plan: &Plan,
-    index: StepIndex,
-    now: Timestamp,
-    effects: &mut Effects,
-) -> bool {
+pub(super) fn end_and_recall(run: &mut Run, index: StepIndex, now: Timestamp, effects: &mut Effects) -> bool {
     let job = run.job_id(index);
-    let ended = in_doubt::end_unreported(run, plan, index, now);
+    let ended = in_doubt::end_unreported(run, index, now);
     if ended {
         effects.extend(job.map(Effect::Recall));
     }
@@ -127,27 +111,32 @@ pub(super) fn end_and_recall(
 /// Notes that the log lost records of a run. Its outstanding calls that are not safe to repeat are in doubt at once.
 pub(super) fn lose_records(run: &mut Run, now: Timestamp) {
     run.records_lost = true;
-    for step in &mut run.steps {
-        let Some(call) = step.call.as_mut().filter(|call| call.needs_grant) else { continue };
-        // The grants of records before the announcement were not sent, and are not sent any more.
-        call.granted = None;
-        call.records_lost = true;
-        if step.status == StepStatus::Running {
-            run.timers.insert(TimerKind::Doubt { step: step.path.clone(), attempt: call.attempt }, now);
+    for index in run.frame.indices() {
+        let needs_grant = |step: &Step| step.call.as_ref().is_some_and(|call| call.needs_grant);
+        if !run.step(index).is_some_and(needs_grant) {
+            continue;
         }
+        run.change(index, |step| {
+            let is_running = step.status == StepStatus::Running;
+            let Some(call) = &mut step.call else { return };
+            // The grants of records before the announcement were not sent, and are not sent any more.
+            call.granted = None;
+            call.records_lost = true;
+            if is_running {
+                call.doubt_ends_at = Some(now);
+            }
+        });
     }
 }
 
 /// Records that every outstanding job is sent again. A granted call is not: its process may have made it.
-pub(super) fn send_again(run: &mut Run, plan: &Plan, now: Timestamp) {
-    for index in (0..run.steps.len()).map(StepIndex) {
-        if in_doubt::end_unreported(run, plan, index, now) {
+pub(super) fn send_again(run: &mut Run, now: Timestamp) {
+    for index in run.frame.indices() {
+        if in_doubt::end_unreported(run, index, now) {
             continue;
         }
-        if let Some(step) = run.step_if(index, |step| step.status == StepStatus::Running)
-            && let Some(call) = step.call.as_mut()
-        {
-            call.sent_at = Some(now);
+        if run.step(index).is_some_and(|step| step.status == StepStatus::Running && step.call.is_some()) {
+            run.change(index, |step| step.call.as_mut().map(|call| call.sent_at = Some(now)));
         }
     }
 }

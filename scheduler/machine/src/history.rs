@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::scenario::{leader, submitted};
-use super::{Effect, Effects, Machine, RecordIgnored, Run};
+use super::{Effect, Effects, KnownPlan, Machine, RecordIgnored, Run};
 
 const PLANS: [&str; 3] = [
     "longshore: v1
@@ -262,8 +262,14 @@ fn history(inputs: &[HistoryInput], plans: &[Arc<Plan>]) -> World {
     world
 }
 
-/// Returns the state that determines effects: two machines with the same one have the same effects for any record.
+/// Returns the state that determines effects: two machines with the same one have the same effects for any record. What is
+/// derived from it has to follow from it.
 fn state(machine: &Machine) -> (Timestamp, Vec<Run>, Vec<(RunId, Timestamp)>) {
+    for run in machine.live.values() {
+        if let Some(KnownPlan::Plan(plan, _)) = machine.plans.get(&run.workflow.digest) {
+            assert!(run.frame.is_consistent(plan), "the counters of {} do not follow from its steps", run.id);
+        }
+    }
     let live = machine.live.values().cloned().collect();
     (machine.now, live, machine.finished.iter().map(|(run, at)| (*run, *at)).collect())
 }

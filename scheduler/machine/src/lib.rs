@@ -15,20 +15,27 @@
 //! `advance` starts and ends steps as a consequence.
 
 mod advance;
+mod attempts;
+mod begin;
 mod checkpoint;
+mod description;
+mod dispatch;
 mod failure;
 mod fire;
+mod frame;
 mod grants;
 mod ignored;
 mod in_doubt;
 mod needs;
 mod obstacle;
 mod record;
+mod resume;
 mod retention;
 mod run;
 mod run_change;
 mod scope;
 mod settle;
+mod step;
 mod stop;
 mod timers;
 mod value;
@@ -44,19 +51,21 @@ use std::sync::Arc;
 
 use longshore_proto::{
     DeliveryId, Digest, Epoch, Event, Fault, FaultClass, Grant, GrantDecision, Job, JobId, Record, RunId,
-    RunStatus, RunSummary, RunView, Seq, Signal, StepStatus, Timestamp,
+    RunStatus, RunSummary, RunView, Seq, Signal, Timer, Timestamp,
 };
-use longshore_workflow::{Plan, StepIndex};
+use longshore_workflow::Plan;
 use serde_json::Value;
 
 pub use checkpoint::{RestoreError, STATE_VERSION, UnsavedState};
+use description::Descriptions;
+pub use description::StepDescription;
 pub use ignored::RecordIgnored;
 pub use needs::Needs;
 pub use retention::Retention;
 pub use run::Run;
-pub use run::Step;
 pub use run_change::RunChange;
 use scope::BlobValues;
+pub use step::Step;
 pub use value::{NoValue, RunValue};
 
 /// Maximum number of timers that one tick fires. One durable write has room for them; the others follow in the next tick.
@@ -88,7 +97,7 @@ pub type Effects = Vec<Effect>;
 /// A plan, or the reason why its text does not compile.
 #[derive(Clone, Debug)]
 enum KnownPlan {
-    Plan(Arc<Plan>),
+    Plan(Arc<Plan>, Descriptions),
     Broken(String),
 }
 
@@ -150,7 +159,14 @@ impl Machine {
 
     /// Provides a plan that was asked for, or the reason why it is unavailable.
     pub fn provide_plan(&mut self, digest: Digest, plan: Result<Arc<Plan>, String>) {
-        self.plans.insert(digest, plan.map_or_else(KnownPlan::Broken, KnownPlan::Plan));
+        let known = match plan {
+            Ok(plan) => {
+                let descriptions = description::of(&plan);
+                KnownPlan::Plan(plan, descriptions)
+            }
+            Err(why) => KnownPlan::Broken(why),
+        };
+        self.plans.insert(digest, known);
     }
 
     /// Provides a large value that was asked for, or the reason why it is unavailable: runs that read it then fail.
@@ -207,7 +223,6 @@ impl Machine {
                     self.lose_records();
                 }
                 self.timers.reset_asked();
-                self.live.values().for_each(|run| self.timers.follow(run));
                 Ok(())
             }
             Event::Submitted { run, namespace, workflow, inputs, trace } => {
@@ -230,28 +245,23 @@ impl Machine {
             Event::Settled { job, settlement, attempts, unreported, unreported_worker, .. } => {
                 let unreported_worker = unreported_worker.as_ref();
                 let report = settle::WorkerReport { attempts, unreported: *unreported, unreported_worker };
-                self.change(job.run, effects, |run, plan, now, _| {
-                    settle::settle(run, plan, job, settlement, &report, now)
+                self.change(job.run, effects, |run, plan, now, effects| {
+                    settle::settle(run, plan, (job, settlement), &report, now, effects)
                 })
             }
-            Event::Resumed { run } => self.change(*run, effects, |run, plan, now, _| {
-                grants::send_again(run, plan, now);
+            Event::Resumed { run } => self.change(*run, effects, |run, _, now, _| {
+                grants::send_again(run, now);
                 Ok(())
             }),
             Event::NotCalled { job } => {
-                let found = self.live.get_mut(&job.run).ok_or(RecordIgnored::UnknownRun)?;
-                settle::note_not_called(found, job)?;
-                self.dirty.change(job.run);
-                Ok(())
+                self.change(job.run, effects, |run, plan, _, _| settle::note_not_called(run, plan, job))
             }
             Event::Signalled { run, namespace, signal: Signal::Cancel { reason } } => {
                 // The sender may have been unable to read the run, so its namespace is checked here.
                 if self.live.get(run).is_some_and(|run| run.namespace != *namespace) {
                     return Err(RecordIgnored::OtherNamespace);
                 }
-                self.change(*run, effects, |run, plan, now, effects| {
-                    stop::cancel(run, plan, reason, now, effects)
-                })
+                self.change(*run, effects, |run, _, now, effects| stop::cancel(run, reason, now, effects))
             }
             Event::Fired { epoch, timer } => self.fire(*epoch, timer, effects),
         }
@@ -266,15 +276,11 @@ impl Machine {
 
     /// Adds one effect for each timer that is due by the leader's clock: the append of the event that it fired.
     pub fn tick(&mut self, clock: Timestamp, effects: &mut Effects) {
-        let mut asked = 0;
-        while asked < FIRED_PER_TICK
-            && let Some(run) = self.timers.due(clock).and_then(|run| self.live.get(&run))
-        {
-            for timer in self.timers.ask(run, clock) {
-                asked += 1;
-                effects.push(Effect::Append(Event::Fired { epoch: self.epoch, timer }));
+        for _ in 0..FIRED_PER_TICK {
+            let Some((run, key)) = self.timers.ask(clock) else { return };
+            if let Some(kind) = self.live.get(&run).and_then(|run| run.timer_kind(key)) {
+                effects.push(Effect::Append(Event::Fired { epoch: self.epoch, timer: Timer { run, kind } }));
             }
-            self.timers.follow(run);
         }
     }
 
@@ -283,64 +289,24 @@ impl Machine {
         self.timers.first()
     }
 
-    /// Returns the effects that a new leader must perform, such as the dispatch of each outstanding job. They are derived from
-    /// the state alone.
-    pub fn resume(&self) -> Effects {
-        let mut effects = Effects::new();
-        for run in self.live.values() {
-            let Some(KnownPlan::Plan(plan)) = self.plans.get(&run.workflow.digest) else {
-                // The run cannot continue. The next record about it ends it, and this cancel is that record.
-                let reason = "its workflow cannot be compiled any more".to_owned();
-                effects.push(Effect::Append(Event::Signalled {
-                    run: run.id,
-                    namespace: run.namespace.clone(),
-                    signal: Signal::Cancel { reason },
-                }));
-                continue;
-            };
-            for (number, step) in run.steps.iter().enumerate() {
-                if step.status != StepStatus::Running {
-                    continue;
-                }
-                // The job of a granted call is not sent again: no other delivery may make the call.
-                let decided = step.granted_to().zip(run.job_id(StepIndex(number)));
-                effects.push(match decided {
-                    Some((delivery, job)) => {
-                        let (delivery, decision) = (delivery.clone(), GrantDecision::Granted);
-                        Effect::Grant(Grant { job, delivery, decision })
-                    }
-                    None => match advance::dispatch_effect(run, plan, StepIndex(number)) {
-                        Some(effect) => effect,
-                        None => continue,
-                    },
-                });
-                if step.stopped {
-                    effects.extend(run.job_id(StepIndex(number)).map(Effect::Recall));
-                }
-            }
-        }
-        effects
-    }
-
     /// Decides about a delivery that asks for a grant. The decision starts and ends no step, so the run is not advanced.
     fn decide_grant(&mut self, job: &JobId, delivery: &DeliveryId) -> GrantDecision {
         let Some(run) = self.live.get_mut(&job.run) else { return GrantDecision::Denied };
-        let Some(KnownPlan::Plan(plan)) = self.plans.get(&run.workflow.digest) else {
+        let Some(KnownPlan::Plan(plan, _)) = self.plans.get(&run.workflow.digest) else {
             return GrantDecision::Denied;
         };
         let decision = grants::decide(run, plan, job, delivery, self.now);
-        run.touched.clear();
-        self.timers.follow(run);
-        self.dirty.change(job.run);
+        self.follow_changes(job.run);
         decision
     }
 
     /// Starts a run.
     fn begin(&mut self, mut run: Run, effects: &mut Effects) {
         match self.plans.get(&run.workflow.digest) {
-            Some(KnownPlan::Plan(plan)) => {
+            Some(KnownPlan::Plan(plan, descriptions)) => {
                 let plan = Arc::clone(plan);
-                run.adopt(&plan);
+                run.adopt(&plan, Arc::clone(descriptions));
+                self.timers.add(&run);
                 self.advance_run(&mut run, &plan, effects);
             }
             Some(KnownPlan::Broken(why)) => run.fail(Fault::new(FaultClass::Internal, why), self.now),
@@ -357,9 +323,12 @@ impl Machine {
         change: impl FnOnce(&mut Run, &Plan, Timestamp, &mut Effects) -> Result<(), RecordIgnored>,
     ) -> Result<(), RecordIgnored> {
         let mut run = self.live.remove(&id).ok_or(RecordIgnored::UnknownRun)?;
-        let (before, out) = (Some(run.status), run.jobs_out());
+        let (before, out) = (Some(run.status), run.frame.jobs_out());
         let plan = match self.plans.get(&run.workflow.digest) {
-            Some(KnownPlan::Plan(plan)) => Arc::clone(plan),
+            Some(KnownPlan::Plan(plan, descriptions)) => {
+                run.rejoin(plan, descriptions);
+                Arc::clone(plan)
+            }
             Some(KnownPlan::Broken(why)) => {
                 run.fail(Fault::new(FaultClass::Internal, why), self.now);
                 self.jobs_out -= out;
@@ -377,8 +346,8 @@ impl Machine {
             self.jobs_out -= out;
             self.keep(run, before, effects);
         } else {
-            run.touched.clear();
             self.live.insert(id, run);
+            self.follow_changes(id);
         }
         changed
     }
@@ -387,8 +356,7 @@ impl Machine {
     fn advance_run(&self, run: &mut Run, plan: &Plan, effects: &mut Effects) {
         match self.lost_value(run, plan) {
             Some(why) => {
-                let out = (0..run.steps.len()).filter_map(|step| run.job_id(StepIndex(step)));
-                effects.extend(out.map(Effect::Recall));
+                effects.extend(run.frame.indices().filter_map(|step| run.job_id(step)).map(Effect::Recall));
                 run.fail(Fault::new(FaultClass::Internal, why), self.now);
             }
             None => advance::advance(run, plan, &self.blobs, self.now, effects),
@@ -398,40 +366,46 @@ impl Machine {
     /// Notes that outstanding calls will not be reported; `alive` is the time when their process was last known to be alive.
     /// [`Machine::resume`] sends their jobs again.
     fn lose_jobs(&mut self, alive: Timestamp) {
-        for run in self.live.values_mut() {
-            if settle::lose_jobs(run, alive) {
-                self.dirty.change(run.id);
-            }
-        }
+        let lost = |run: &mut Run| settle::lose_jobs(run, alive).then_some(run.id);
+        let lost: Vec<_> = self.live.values_mut().filter_map(lost).collect();
+        lost.into_iter().for_each(|run| self.follow_changes(run));
     }
 
     /// Notes that live runs may have made any call that is not safe to repeat.
     fn lose_records(&mut self) {
-        for run in self.live.values_mut() {
-            grants::lose_records(run, self.now);
-            self.dirty.change(run.id);
+        let now = self.now;
+        self.live.values_mut().for_each(|run| grants::lose_records(run, now));
+        let all: Vec<_> = self.live.keys().copied().collect();
+        all.into_iter().for_each(|run| self.follow_changes(run));
+    }
+
+    /// Follows a change of a live run that started and ended no step.
+    fn follow_changes(&mut self, id: RunId) {
+        if let Some(run) = self.live.get_mut(&id) {
+            run.frame.take_touched();
+            self.timers.follow(id, run.frame.take_timer_changes());
+            self.dirty.change(id);
         }
     }
 
     /// Puts a run back after a change. `before` is its earlier status, or `None` for a new run.
     fn keep(&mut self, mut run: Run, before: Option<RunStatus>, effects: &mut Effects) {
-        let steps = std::mem::take(&mut run.touched).into_iter().collect();
         let status_changed = before.map_or_else(|| run.status.is_terminal(), |before| before != run.status);
         effects.push(Effect::Changed(RunChange {
             run: run.id,
             started: before.is_none(),
             status_changed,
-            steps,
+            steps: run.frame.take_touched(),
         }));
+        self.timers.follow(run.id, run.frame.take_timer_changes());
         if run.status.is_terminal() {
-            self.timers.forget(run.id);
+            self.timers.remove(&run);
             self.finished.insert(run.id, self.now);
             self.finished_order.insert((self.now, run.id));
             self.dirty.end(run);
         } else {
-            self.timers.follow(&run);
             self.dirty.change(run.id);
-            self.jobs_out += run.jobs_out();
+            self.jobs_out += run.frame.jobs_out();
             self.live.insert(run.id, run);
         }
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use longshore_proto::{Digest, Event, Outcome, Payload, Settlement, StepStatus};
 use longshore_workflow::{Condition, Plan, ReadSet, StepField, StepIndex, StepKind};
 
+use super::step::Step;
 use super::{KnownPlan, Machine, Run};
 
 /// Content addresses of missing plans and values.
@@ -33,10 +34,10 @@ impl Machine {
     pub fn needs(&self, event: &Event) -> Needs {
         let mut needs = Needs::default();
         match event {
-            Event::LeaderAnnounced { .. } | Event::NotCalled { .. } => {}
+            Event::LeaderAnnounced { .. } => {}
             Event::Submitted { workflow, inputs, .. } => match self.plans.get(&workflow.digest) {
                 None => _ = needs.plans.insert(workflow.digest),
-                Some(KnownPlan::Plan(plan)) => {
+                Some(KnownPlan::Plan(plan, _)) => {
                     if let Some(digest) = inputs.blob()
                         && all_reads(plan).any(|reads| reads.inputs)
                     {
@@ -51,7 +52,7 @@ impl Machine {
                 }
             }
             // It starts no step, so nothing is read.
-            Event::Starting { job, .. } => {
+            Event::Starting { job, .. } | Event::NotCalled { job } => {
                 let run = self.live.get(&job.run);
                 needs.plans.extend(
                     run.map(|run| run.workflow.digest).filter(|digest| !self.plans.contains_key(digest)),
@@ -101,20 +102,14 @@ impl Machine {
     /// Adds every large value that is read by a step which has not begun, or by an output of the run.
     fn needs_of(&self, run: &Run, fresh: Vec<Digest>, needs: &mut Needs) {
         let plan = match self.plans.get(&run.workflow.digest) {
-            Some(KnownPlan::Plan(plan)) => plan,
+            Some(KnownPlan::Plan(plan, _)) => plan,
             Some(KnownPlan::Broken(_)) => return, // the next record ends the run, whatever its values are
             None => {
                 needs.plans.insert(run.workflow.digest);
                 return;
             }
         };
-        let keeps_blobs = run.inputs.blob().is_some()
-            || run.steps.iter().any(|step| {
-                step.output.as_ref().is_some_and(|output| {
-                    output.value.blob().is_some()
-                        || output.content.as_ref().is_some_and(|c| c.blob().is_some())
-                })
-            });
+        let keeps_blobs = run.inputs.blob().is_some() || run.frame.has_blobs();
         if fresh.is_empty() && !keeps_blobs {
             return; // nearly always: no large value in the run, nothing to look for
         }
@@ -130,10 +125,9 @@ fn values_read(plan: &Plan, run: &Run, found: &mut BTreeSet<Digest>) {
             found.extend(run.inputs.blob());
         }
         for (id, fields) in &reads.steps {
-            let Some(index) = run.steps.iter().position(|step| step.path.as_str() == id) else {
-                continue;
-            };
-            blobs_of(plan, run, StepIndex(index), fields, found);
+            if let Some(index) = plan.find_id(id) {
+                blobs_of(plan, run, index, fields, found);
+            }
         }
     }
 }
@@ -153,7 +147,7 @@ fn blobs_of(
     fields: &BTreeSet<StepField>,
     found: &mut BTreeSet<Digest>,
 ) {
-    if let Some(output) = run.step(index).and_then(|step| step.output.as_ref()) {
+    if let Some(output) = run.step(index).and_then(Step::output) {
         if fields.contains(&StepField::Output) {
             found.extend(output.value.blob());
         }
@@ -170,7 +164,8 @@ fn blobs_of(
 
 /// Returns the read sets of all expressions that are still to be evaluated.
 fn pending_reads(plan: &Plan, run: &Run) -> impl Iterator<Item = ReadSet> {
-    let pending = plan.steps.iter().zip(&run.steps).filter(|(_, state)| state.status == StepStatus::Pending);
+    let pending =
+        plan.steps.iter().zip(run.frame.steps()).filter(|(_, state)| state.status == StepStatus::Pending);
     pending
         .flat_map(|(step, _)| step_reads(step))
         .chain(plan.outputs.iter().map(|(_, output)| output.reads()))

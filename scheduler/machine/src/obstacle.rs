@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-use longshore_proto::{StepStatus, truncate};
+use longshore_proto::{StepPath, StepStatus, truncate};
 use longshore_workflow::{Expr, Plan, StepIndex};
 
 use super::Run;
-use super::run::{RunError, Step};
+use super::run::RunError;
 
 /// A failure that `continue-on-error` does not cover.
 #[derive(Clone, Copy)]
 pub(super) enum UnhandledFailure<'r> {
     /// A step failed.
-    Step(&'r Step),
+    Step(&'r StepPath, StepStatus),
     /// The run failed: by a step elsewhere, or by its own timeout.
     Run(&'r RunError),
 }
@@ -24,23 +24,19 @@ pub(super) fn failure_within<'r>(
     plan: &Plan,
     group: Option<StepIndex>,
 ) -> Option<UnhandledFailure<'r>> {
-    let mut steps = plan.steps.iter().zip(&run.steps);
-    let here =
-        steps.find(|(step, state)| step.parent == group && state.has_failed() && !step.continue_on_error);
-    match (here, group) {
-        (Some((_, state)), _) => Some(UnhandledFailure::Step(state)),
+    let here = run.frame.first_failed(group);
+    match (here.and_then(|index| run.path(index).zip(run.step(index))), group) {
+        (Some((path, step)), _) => Some(UnhandledFailure::Step(path, step.status)),
         (None, Some(index)) => failure_within(run, plan, plan.step(index).and_then(|step| step.parent)),
-        (None, None) => run.error.as_ref().map(UnhandledFailure::Run),
+        (None, None) => run.error.as_deref().map(UnhandledFailure::Run),
     }
 }
 
 impl fmt::Display for UnhandledFailure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Step(Step { path, status: StepStatus::Indeterminate, .. }) => {
-                write!(f, "`{path}` is indeterminate")
-            }
-            Self::Step(Step { path, .. }) => write!(f, "`{path}` failed"),
+            Self::Step(path, StepStatus::Indeterminate) => write!(f, "`{path}` is indeterminate"),
+            Self::Step(path, _) => write!(f, "`{path}` failed"),
             Self::Run(RunError { step: Some(path), .. }) => write!(f, "`{path}` failed"),
             Self::Run(RunError { step: None, .. }) => f.write_str("the run failed"),
         }

@@ -363,7 +363,7 @@ fn timer_text(timer: &Timer) -> String {
         TimerKind::Doubt { step, attempt } => format!("doubt of {step}#{attempt}"),
         TimerKind::Step { step } => format!("deadline of {step}"),
         TimerKind::Run => "deadline of the run".to_owned(),
-        TimerKind::Grace => "grace".to_owned(),
+        TimerKind::Grace { step, attempt } => format!("grace of {step}#{attempt}"),
     }
 }
 

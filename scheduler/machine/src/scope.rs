@@ -40,14 +40,14 @@ impl RunScope<'_> {
             StepKind::Parallel { members, .. } if step.status == StepStatus::Succeeded => {
                 let mut all = Map::new();
                 for member in members {
-                    let (Some(state), Some(output)) = (self.run.step(*member), self.output(*member)) else {
+                    let (Some(path), Some(output)) = (self.run.path(*member), self.output(*member)) else {
                         continue;
                     };
-                    all.insert(state.path.to_string(), output.into_owned());
+                    all.insert(path.to_string(), output.into_owned());
                 }
                 Some(Cow::Owned(Value::Object(all)))
             }
-            _ => self.value(&step.output.as_ref()?.value),
+            _ => self.value(&step.output()?.value),
         }
     }
 }
@@ -58,18 +58,17 @@ impl Scope for RunScope<'_> {
     }
 
     fn step(&self, id: &str, field: StepField) -> Option<Cow<'_, Value>> {
-        let index = StepIndex(self.run.steps.iter().position(|step| step.path.as_str() == id)?);
+        let index = self.plan.find_id(id)?;
         let step = self.run.step(index)?;
         match field {
             StepField::Output => self.output(index),
-            StepField::Content => self.value(step.output.as_ref()?.content.as_ref()?),
+            StepField::Content => self.value(step.output()?.content.as_ref()?),
             StepField::Status => Some(Cow::Owned(json!(step.status.as_str()))),
             StepField::Error => step
-                .error
-                .as_ref()
+                .error()
                 .map(|fault| Cow::Owned(json!({ "class": fault.class.as_str(), "message": fault.message }))),
             StepField::Attempts => {
-                Some(Cow::Owned(json!(step.attempts.last().map_or(0, |attempt| attempt.number.0))))
+                Some(Cow::Owned(json!(step.attempts().last().map_or(0, |attempt| attempt.number.0))))
             }
         }
     }

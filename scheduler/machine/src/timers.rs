@@ -3,12 +3,14 @@
 //! The timers are part of each run's state. The index is derived from them and never stored. It also notes which timers the
 //! leader has asked the log to record.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use longshore_proto::{IN_PLACE_RETRY_LIMIT, Job, RunId, Timer, TimerKind, Timestamp};
+use longshore_proto::{IN_PLACE_RETRY_LIMIT, RunId, StepStatus, TimerKind, Timestamp};
+use longshore_workflow::{CallStep, Plan, StepIndex};
 
 use super::Run;
+use super::frame::TimerChange;
 
 /// Several times the time that a queue takes to notice that a worker is gone and to find another one. A queue rejects a job
 /// that is sent again while it is queued, so an early one costs a message.
@@ -19,76 +21,153 @@ const LOST_AFTER: Duration = Duration::from_secs(300);
 const DOUBLINGS: u32 = 3;
 
 /// Returns the time after which a job without a report is sent again, after it was sent again `sent` times.
-pub(super) fn lost_timeout(job: &Job, sent: u32) -> Duration {
-    let attempt = job.max_timeout.saturating_add(IN_PLACE_RETRY_LIMIT);
-    let once = attempt.saturating_mul(job.retry.attempts).saturating_add(LOST_AFTER);
+pub(super) fn lost_timeout(call: &CallStep, sent: u32) -> Duration {
+    let attempt = call.max_timeout.saturating_add(IN_PLACE_RETRY_LIMIT);
+    let once = attempt.saturating_mul(call.retry.attempts).saturating_add(LOST_AFTER);
     once.saturating_mul(1 << sent.min(DOUBLINGS))
 }
 
-/// The runs that have timers, by the time of the earliest one that the log was not asked to record.
+/// A timer of a run.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum TimerKey {
+    /// The deadline of the run.
+    Run,
+    /// A timer of a step.
+    Step(StepIndex, StepTimer),
+}
+
+/// A timer of a step.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum StepTimer {
+    /// The start of the next attempt, or the moment when the outstanding job is taken for lost.
+    Call,
+    /// The end of the wait for a sign of life of the worker that makes a granted call.
+    Doubt,
+    /// The end of the wait for the report of a recalled call.
+    Grace,
+    /// The deadline of a group.
+    Deadline,
+}
+
+impl StepTimer {
+    pub(super) const ALL: [Self; 4] = [Self::Call, Self::Doubt, Self::Grace, Self::Deadline];
+}
+
+/// The timers of all live runs by time.
 #[derive(Debug, Default)]
 pub(super) struct TimerIndex {
-    by_moment: BTreeSet<(Timestamp, RunId)>,
-    by_run: BTreeMap<RunId, Timestamp>,
-    asked: BTreeSet<Timer>,
+    /// Timers that the log was not asked to record.
+    waiting: BTreeSet<(Timestamp, RunId, TimerKey)>,
+    /// Timers that the log was asked to record.
+    asked: BTreeSet<(Timestamp, RunId, TimerKey)>,
 }
 
 impl TimerIndex {
-    /// Returns the time of the earliest timer.
+    /// Returns the time of the earliest timer that the log was not asked to record.
     pub(super) fn first(&self) -> Option<Timestamp> {
-        self.by_moment.first().map(|(at, _)| *at)
+        self.waiting.first().map(|(at, ..)| *at)
     }
 
-    /// Returns a run whose earliest timer is due.
-    pub(super) fn due(&self, now: Timestamp) -> Option<RunId> {
-        self.by_moment.first().filter(|(at, _)| *at <= now).map(|(_, run)| *run)
+    /// Returns the earliest timer if it is due, and notes that the log is asked to record it.
+    pub(super) fn ask(&mut self, now: Timestamp) -> Option<(RunId, TimerKey)> {
+        let first = self.waiting.first().filter(|(at, ..)| *at <= now).copied()?;
+        self.waiting.remove(&first);
+        self.asked.insert(first);
+        let (_, run, key) = first;
+        Some((run, key))
     }
 
-    /// Updates the index for a run that changed.
-    pub(super) fn follow(&mut self, run: &Run) {
-        let earliest =
-            run.timers.iter().filter(|(kind, _)| !self.has_asked(run.id, kind)).map(|(_, at)| *at).min();
-        if self.by_run.get(&run.id).copied() == earliest {
-            return;
-        }
-        self.forget(run.id);
-        if let Some(at) = earliest {
-            self.by_moment.insert((at, run.id));
-            self.by_run.insert(run.id, at);
-        }
+    /// Adds all timers of a run.
+    pub(super) fn add(&mut self, run: &Run) {
+        self.waiting.extend(run.timers().map(|(key, at)| (at, run.id, key)));
     }
 
-    /// Removes a run that ended.
-    pub(super) fn forget(&mut self, run: RunId) {
-        if let Some(at) = self.by_run.remove(&run) {
-            self.by_moment.remove(&(at, run));
+    /// Removes all timers of a run.
+    pub(super) fn remove(&mut self, run: &Run) {
+        for (key, at) in run.timers() {
+            self.unset(at, run.id, key);
         }
     }
 
-    /// Returns the timers of a run that are due and that the log was not asked to record, and notes that it is asked now.
-    pub(super) fn ask(&mut self, run: &Run, now: Timestamp) -> Vec<Timer> {
-        let due: Vec<_> = run
-            .timers
-            .iter()
-            .filter(|(kind, at)| **at <= now && !self.has_asked(run.id, kind))
-            .map(|(kind, _)| Timer { run: run.id, kind: kind.clone() })
-            .collect();
-        self.asked.extend(due.iter().cloned());
-        due
+    /// Follows changes of a run's timers.
+    pub(super) fn follow(&mut self, run: RunId, changes: Vec<TimerChange>) {
+        for (key, before, after) in changes {
+            if let Some(at) = before {
+                self.unset(at, run, key);
+            }
+            if let Some(at) = after {
+                self.waiting.insert((at, run, key));
+            }
+        }
     }
 
-    /// Notes that the log has recorded a timer.
-    pub(super) fn note_fired(&mut self, timer: &Timer) {
-        self.asked.remove(timer);
+    /// Notes that the log has recorded a timer that is still set, because it was not due. It is asked for again.
+    pub(super) fn note_not_due(&mut self, run: RunId, key: TimerKey, at: Timestamp) {
+        if self.asked.remove(&(at, run, key)) {
+            self.waiting.insert((at, run, key));
+        }
     }
 
     /// Forgets which timers were asked for: a new leader asks again, because records of an earlier one are dropped.
     pub(super) fn reset_asked(&mut self) {
-        self.asked.clear();
+        self.waiting.append(&mut self.asked);
     }
 
-    fn has_asked(&self, run: RunId, kind: &TimerKind) -> bool {
-        // The set is nearly always empty: look before making a key.
-        !self.asked.is_empty() && self.asked.contains(&Timer { run, kind: kind.clone() })
+    /// Removes a timer.
+    pub(super) fn unset(&mut self, at: Timestamp, run: RunId, key: TimerKey) {
+        if !self.waiting.remove(&(at, run, key)) {
+            self.asked.remove(&(at, run, key));
+        }
+    }
+}
+
+impl Run {
+    /// Returns the timers that are set, with their times.
+    pub(super) fn timers(&self) -> impl Iterator<Item = (TimerKey, Timestamp)> {
+        self.deadline.map(|at| (TimerKey::Run, at)).into_iter().chain(self.frame.timers())
+    }
+
+    /// Returns a timer by its purpose, and its time. `None` if it is not set.
+    pub(super) fn find_timer(&self, plan: &Plan, kind: &TimerKind) -> Option<(TimerKey, Timestamp)> {
+        let key = match kind {
+            TimerKind::Run => TimerKey::Run,
+            TimerKind::Retry { step, .. } | TimerKind::Lost { step, .. } => {
+                TimerKey::Step(plan.find(step)?, StepTimer::Call)
+            }
+            TimerKind::Doubt { step, .. } => TimerKey::Step(plan.find(step)?, StepTimer::Doubt),
+            TimerKind::Grace { step, .. } => TimerKey::Step(plan.find(step)?, StepTimer::Grace),
+            TimerKind::Step { step } => TimerKey::Step(plan.find(step)?, StepTimer::Deadline),
+        };
+        let at = self.timer_time(key)?;
+        (self.timer_kind(key).as_ref() == Some(kind)).then_some((key, at))
+    }
+
+    /// Returns the time of a timer, if it is set.
+    fn timer_time(&self, key: TimerKey) -> Option<Timestamp> {
+        let TimerKey::Step(index, timer) = key else { return self.deadline };
+        let step = self.step(index)?;
+        match timer {
+            StepTimer::Call => step.call.as_ref()?.due_at,
+            StepTimer::Doubt => step.call.as_ref()?.doubt_ends_at,
+            StepTimer::Grace => step.call.as_ref()?.grace_ends_at,
+            StepTimer::Deadline => step.record.as_ref()?.deadline,
+        }
+    }
+
+    /// Returns the purpose of a timer, as the log records it.
+    pub(super) fn timer_kind(&self, key: TimerKey) -> Option<TimerKind> {
+        let TimerKey::Step(index, timer) = key else { return Some(TimerKind::Run) };
+        let path = self.path(index)?.clone();
+        let step = self.step(index)?;
+        let call = step.call.as_ref();
+        Some(match timer {
+            StepTimer::Call if step.status == StepStatus::Retrying => {
+                TimerKind::Retry { step: path, attempt: call?.attempt }
+            }
+            StepTimer::Call => TimerKind::Lost { step: path, attempt: call?.attempt, sent: call?.sent_again },
+            StepTimer::Doubt => TimerKind::Doubt { step: path, attempt: call?.attempt },
+            StepTimer::Grace => TimerKind::Grace { step: path, attempt: call?.attempt },
+            StepTimer::Deadline => TimerKind::Step { step: path },
+        })
     }
 }

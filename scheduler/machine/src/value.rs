@@ -1,6 +1,7 @@
 //! Look-up of one value of a run: its outputs, or the output or content of a step.
 
 use longshore_proto::{Payload, RunId, StepPath, StepStatus};
+use longshore_workflow::StepIndex;
 
 use super::Run;
 
@@ -101,20 +102,21 @@ impl Run {
             }
             RunValue::Output(path) | RunValue::Content(path) => path,
         };
-        let Some(step) = self.steps.iter().find(|step| step.path == *path) else {
+        let place = self.descriptions.iter().position(|step| step.path == *path).map(StepIndex);
+        let Some(step) = place.and_then(|index| self.step(index)) else {
             let mut steps: Vec<String> =
-                self.steps.iter().take(NAMED_STEPS).map(|step| step.path.to_string()).collect();
-            let more = self.steps.len() - steps.len();
+                self.descriptions.iter().take(NAMED_STEPS).map(|step| step.path.to_string()).collect();
+            let more = self.descriptions.len() - steps.len();
             if let Some(last) = steps.last_mut().filter(|_| more > 0) {
                 last.push_str(&format!(" and {more} more"));
             }
             return Err(NoValue::UnknownStep { run, step: path.clone(), steps });
         };
         // Every other step that has succeeded has an output.
-        if step.output.is_none() && step.status == StepStatus::Succeeded {
+        if step.output().is_none() && step.status == StepStatus::Succeeded {
             return Err(NoValue::Group { run, step: path.clone() });
         }
-        let Some(output) = &step.output else {
+        let Some(output) = step.output() else {
             return Err(NoValue::NoOutput { run, step: path.clone(), status: step.status.as_str() });
         };
         match wanted {

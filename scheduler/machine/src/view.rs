@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use longshore_proto::{
-    JobId, Payload, RunId, RunStatus, RunSummary, RunView, StepStatus, StepView, TimerKind, Timestamp,
-    WorkflowRef,
+    JobId, Payload, RunId, RunStatus, RunSummary, RunView, StepStatus, StepView, Timestamp, WorkflowRef,
 };
 use longshore_workflow::StepIndex;
 use serde_json::{Value, json};
 
 use super::Run;
-use super::run::Step;
+use super::step::Step;
 
 impl Run {
     /// Returns the summary that lists show.
@@ -33,8 +32,8 @@ impl Run {
     pub fn view(&self) -> RunView {
         RunView {
             summary: self.summary(),
-            inputs: shown(&self.inputs),
-            steps: self.steps.iter().map(|step| self.step_view(step)).collect(),
+            inputs: shown(self.inputs.clone()),
+            steps: self.frame.indices().filter_map(|index| self.step_view(index)).collect(),
             outputs: self.outputs.clone(),
         }
     }
@@ -66,63 +65,58 @@ impl Run {
 
     /// Returns for each step of the view the job that is outstanding, if there is one.
     pub fn jobs(&self) -> impl Iterator<Item = Option<JobId>> {
-        (0..self.steps.len()).map(|number| self.job_id(StepIndex(number)))
+        self.frame.indices().map(|index| self.job_id(index))
     }
 
     /// Returns the views of some steps.
     pub fn steps(&self, which: &[StepIndex]) -> Vec<StepView> {
-        which.iter().filter_map(|index| self.step(*index)).map(|step| self.step_view(step)).collect()
+        which.iter().filter_map(|index| self.step_view(*index)).collect()
     }
 
-    fn step_view(&self, step: &Step) -> StepView {
-        StepView {
-            path: step.path.clone(),
-            name: step.name.clone(),
-            does: step.does.clone(),
-            depth: step.depth,
+    fn step_view(&self, index: StepIndex) -> Option<StepView> {
+        let (description, step) = self.description(index).zip(self.step(index))?;
+        let record = step.record.as_deref().cloned().unwrap_or_default();
+        Some(StepView {
+            path: description.path.clone(),
+            name: description.name.clone(),
+            does: description.does.clone(),
+            depth: description.depth,
             status: step.status,
-            started_at: step.started_at,
-            finished_at: step.finished_at,
-            attempts: step.attempts.clone(),
-            output: step.output.as_ref().map(|output| shown(&output.value)),
-            error: step.error.clone(),
-            waiting_for: self.waiting_for(step),
-            arguments: step.arguments.clone(),
-            skipped_because: step.skipped_because.clone(),
-            attempt_limit: step.attempt_limit,
-            next_attempt_at: self.next_attempt_at(step),
+            started_at: record.started_at,
+            finished_at: record.finished_at,
+            attempts: record.attempts,
+            output: record.output.map(|output| shown(output.value)),
+            error: record.error,
+            waiting_for: waiting_for(step),
+            arguments: record.arguments,
+            skipped_because: record.skipped_because,
+            attempt_limit: description.attempt_limit,
+            next_attempt_at: next_attempt_at(step),
             queued: step.is_lost() && !step.may_have_called(),
-        }
-    }
-
-    /// Returns the reason why a step waits, if it does.
-    fn waiting_for(&self, step: &Step) -> Option<String> {
-        match step.status {
-            StepStatus::Retrying => self.next_attempt_at(step).map(|at| format!("its next attempt at {at}")),
-            StepStatus::Running if step.stopped && step.call.is_some() => {
-                Some("the end of its call, which was cancelled".to_owned())
-            }
-            _ => None,
-        }
-    }
-
-    /// Returns the start time of a step's next attempt, if the step waits for one.
-    fn next_attempt_at(&self, step: &Step) -> Option<Timestamp> {
-        // A run has a timer for each outstanding call, so only a step that waits searches them.
-        if step.status != StepStatus::Retrying {
-            return None;
-        }
-        self.timers.iter().find_map(|(kind, at)| match kind {
-            TimerKind::Retry { step: path, .. } if *path == step.path => Some(*at),
-            _ => None,
         })
     }
 }
 
+/// Returns the reason why a step waits, if it does.
+fn waiting_for(step: &Step) -> Option<String> {
+    match step.status {
+        StepStatus::Retrying => next_attempt_at(step).map(|at| format!("its next attempt at {at}")),
+        StepStatus::Running if step.stopped && step.call.is_some() => {
+            Some("the end of its call, which was cancelled".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Returns the start time of a step's next attempt, if the step waits for one.
+fn next_attempt_at(step: &Step) -> Option<Timestamp> {
+    step.call.as_ref().filter(|_| step.status == StepStatus::Retrying)?.due_at
+}
+
 /// Returns a value, or the address of a large one.
-fn shown(payload: &Payload) -> Value {
+fn shown(payload: Payload) -> Value {
     match payload {
-        Payload::Inline(value) => value.clone(),
+        Payload::Inline(value) => value,
         Payload::Blob { digest, bytes } => {
             json!({ "blob": { "digest": digest.to_string(), "bytes": bytes } })
         }

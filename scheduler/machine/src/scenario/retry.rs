@@ -74,7 +74,7 @@ fn a_fault_of_an_older_attempt_is_stale_but_its_output_is_taken() {
         settle a#1 again 5s      -> refused: a newer attempt is out
         @5s tick                 -> fired retry a#2, dispatch a#2
         settle a#1 fault timeout -> refused: a newer attempt is out
-        settle a#1 output 1      -> succeeded
+        settle a#1 output 1      -> recall a#2, succeeded
         "#,
     );
 }

@@ -110,14 +110,14 @@ fn the_wait_for_a_recalled_call_is_bounded() {
         start a#1 by w1-1 -> grant a#1 to w1-1
         cancel     -> recall a#1, recall b#1
         @29s tick  -> nothing
-        @30s tick  -> fired grace, cancelled at a: cancelled: stopped, and without a report for 30 s; the call may have happened
+        @30s tick  -> fired grace of a#1, fired grace of b#1, cancelled at a: cancelled: stopped, and without a report for 30 s; the call may have happened
         status     -> a indeterminate, b cancelled
         "#,
     );
 }
 
 #[test]
-fn a_second_wait_for_recalled_calls_is_as_long_as_the_first() {
+fn each_recalled_call_has_a_wait_of_its_own() {
     check(
         "
 steps:
@@ -129,10 +129,9 @@ steps:
         start a#1 by w1-1          -> grant a#1 to w1-1
         start b#1 by w1-2          -> grant b#1 to w1-2
         @10s tick                  -> fired deadline of g, recall a#1
-        @40s tick                  -> fired deadline of h, recall b#1, fired grace, refused: the timer's moment has not come
-        settle b#1 fault cancelled -> nothing
+        @40s tick                  -> fired grace of a#1, fired deadline of h, recall b#1
         @69s tick                  -> nothing
-        @70s tick                  -> fired grace, failed at h: timeout: the group did not end within 40s
+        @70s tick                  -> fired grace of b#1, failed at h: timeout: the group did not end within 40s
         "#,
     );
 }

@@ -1,0 +1,81 @@
+//! Jobs of outstanding calls.
+
+use longshore_proto::{Job, Payload, Timestamp};
+use longshore_workflow::{Plan, StepIndex, StepKind};
+use serde_json::Value;
+
+use super::{Effect, Effects, Run, timers};
+
+/// Sends the job of a running step, and sets the timer that sends it again if no report arrives. `sent_again` says how often
+/// that happened before.
+pub(super) fn dispatch(
+    run: &mut Run,
+    plan: &Plan,
+    index: StepIndex,
+    now: Timestamp,
+    sent_again: u32,
+    effects: &mut Effects,
+) {
+    let Some(StepKind::Call(step)) = plan.step(index).map(|step| &step.kind) else { return };
+    run.change(index, |state| {
+        if let Some(call) = &mut state.call {
+            call.sent_at = Some(now);
+            call.sent_again = sent_again;
+            call.due_at = Some(now.plus(timers::lost_timeout(step, sent_again)));
+        }
+    });
+    effects.extend(dispatch_effect(run, plan, index));
+}
+
+/// Returns the effect that sends the job of a running step.
+pub(super) fn dispatch_effect(run: &Run, plan: &Plan, index: StepIndex) -> Option<Effect> {
+    let argument_bytes = run.step(index)?.call.as_ref()?.bytes;
+    let job = Box::new(job(run, plan, index)?);
+    Some(Effect::Dispatch { job, argument_bytes })
+}
+
+/// Returns the job of a running step, from the state and the plan.
+fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
+    let StepKind::Call(call) = &plan.step(index)?.kind else { return None };
+    let outstanding = run.step(index)?.call.as_ref()?;
+    let id = run.job_id(index)?;
+    let derived = || format!("{}/{}", id.run, id.step);
+    Some(Job {
+        idempotency_key: outstanding.own_key.clone().unwrap_or_else(derived),
+        id,
+        submitted_at: run.submitted_at,
+        namespace: run.namespace.clone(),
+        workflow: run.workflow.name.clone(),
+        server: call.server.clone(),
+        tool: call.tool.clone(),
+        arguments: Payload::Inline(Value::Object(outstanding.arguments.clone())),
+        secrets: outstanding.secrets.clone(),
+        timeout: call.timeout,
+        max_timeout: call.max_timeout,
+        retry: call.retry.clone(),
+        safety: call.safety,
+        own_key: outstanding.own_key.is_some(),
+        on_tool_error: call.on_tool_error,
+        keep_content: call.keep_content,
+        trace: run.trace.clone(),
+    })
+}
+
+/// Returns the size of a value as JSON text, in bytes.
+pub(super) fn size(value: &impl serde::Serialize) -> usize {
+    /// Counts what is written to it.
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.saturating_add(bytes.len());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Neither a JSON value nor a counter can fail; if they did, the value would count for what was written.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
+}

@@ -1,0 +1,48 @@
+//! Effects of a takeover, derived from the state alone.
+
+use longshore_proto::{Event, Grant, GrantDecision, Signal, StepStatus};
+use longshore_workflow::{Plan, StepIndex};
+
+use super::{Effect, Effects, KnownPlan, Machine, Run, dispatch};
+
+impl Machine {
+    /// Returns the effects that a new leader must perform, such as the dispatch of each outstanding job. They are derived from
+    /// the state alone.
+    pub fn resume(&self) -> Effects {
+        let mut effects = Effects::new();
+        for run in self.live.values() {
+            match self.plans.get(&run.workflow.digest) {
+                Some(KnownPlan::Plan(plan, _)) => {
+                    run.frame.indices().for_each(|index| resume_step(run, plan, index, &mut effects));
+                }
+                Some(KnownPlan::Broken(_)) | None => {
+                    // The run cannot continue. The next record about it ends it, and this cancel is that record.
+                    let reason = "its workflow cannot be compiled any more".to_owned();
+                    effects.push(Effect::Append(Event::Signalled {
+                        run: run.id,
+                        namespace: run.namespace.clone(),
+                        signal: Signal::Cancel { reason },
+                    }));
+                }
+            }
+        }
+        effects
+    }
+}
+
+fn resume_step(run: &Run, plan: &Plan, index: StepIndex, effects: &mut Effects) {
+    let Some(step) = run.step(index).filter(|step| step.status == StepStatus::Running) else { return };
+    let Some(id) = run.job_id(index) else { return };
+    match step.granted_to() {
+        // The job of a granted call is not sent again: no other delivery may make the call.
+        Some(delivery) => effects.push(Effect::Grant(Grant {
+            job: id.clone(),
+            delivery: delivery.clone(),
+            decision: GrantDecision::Granted,
+        })),
+        None => effects.extend(dispatch::dispatch_effect(run, plan, index)),
+    }
+    if step.stopped {
+        effects.push(Effect::Recall(id));
+    }
+}
