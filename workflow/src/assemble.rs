@@ -1,6 +1,6 @@
 //! The last pass of the compiler: builds the plan from a draft without problems.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use longshore_proto::{Digest, MAX_TIMEOUT_FACTOR, RepeatSafety, RetryPolicy, StepPath};
@@ -25,12 +25,8 @@ pub(crate) fn assemble(draft: WorkflowDraft, graph: StepGraph, digest: Digest) -
         let keep_content = step.id().is_some_and(|id| reads_content.contains(id));
         self::step(step, number, after, &defaults, keep_content)
     });
-    let mut steps: Vec<Step> = steps.collect::<Option<_>>()?;
-    add_followers(&mut steps);
-    let by_path = steps.iter().enumerate().map(|(number, step)| (step.path.to_string(), StepIndex(number)));
-    Some(Plan {
-        by_path: by_path.collect(),
-        steps,
+    let plan = Plan {
+        steps: steps.collect::<Option<_>>()?,
         name: draft.name?,
         digest,
         description: draft.description,
@@ -38,7 +34,9 @@ pub(crate) fn assemble(draft: WorkflowDraft, graph: StepGraph, digest: Digest) -
         inputs: draft.inputs,
         timeout: draft.timeout,
         outputs: draft.outputs,
-    })
+        by_path: BTreeMap::new(),
+    };
+    Some(plan.linked())
 }
 
 /// The settings of calls without settings of their own.
@@ -73,18 +71,6 @@ fn step(
         kind,
         continue_on_error: draft.continue_on_error,
     })
-}
-
-/// Adds each step to the followers of the steps that it waits for.
-fn add_followers(steps: &mut [Step]) {
-    for number in 0..steps.len() {
-        let before = steps.get(number).map(|step| step.after.clone()).unwrap_or_default();
-        for StepIndex(before) in before {
-            if let Some(step) = steps.get_mut(before) {
-                step.followers.push(StepIndex(number));
-            }
-        }
-    }
 }
 
 fn condition(expr: Option<Expr>) -> Condition {

@@ -160,6 +160,38 @@ pub struct InputSpec {
 }
 
 impl Plan {
+    /// Builds a plan of steps that refer to each other by index, for benchmarks and property tests: they need plans that no text
+    /// has, such as a group of 10,000 steps. The digest is that of the name.
+    pub fn of_steps(name: WorkflowName, steps: Vec<Step>) -> Self {
+        let plan = Self {
+            digest: Digest::of(name.as_str().as_bytes()),
+            name,
+            description: None,
+            labels: BTreeMap::new(),
+            inputs: Vec::new(),
+            timeout: None,
+            steps,
+            outputs: Vec::new(),
+            by_path: BTreeMap::new(),
+        };
+        plan.linked()
+    }
+
+    /// Adds what follows from the steps: the index by path, and the followers of each step.
+    pub(crate) fn linked(mut self) -> Self {
+        let paths = self.steps.iter().enumerate();
+        self.by_path = paths.map(|(number, step)| (step.path.to_string(), StepIndex(number))).collect();
+        for number in 0..self.steps.len() {
+            let before = self.steps.get(number).map(|step| step.after.clone()).unwrap_or_default();
+            for StepIndex(before) in before {
+                if let Some(step) = self.steps.get_mut(before) {
+                    step.followers.push(StepIndex(number));
+                }
+            }
+        }
+        self
+    }
+
     /// Returns the name and the digest of the workflow.
     pub fn reference(&self) -> WorkflowRef {
         WorkflowRef { name: self.name.clone(), digest: self.digest }

@@ -56,6 +56,11 @@ impl Template {
         Self { part }
     }
 
+    /// Creates a template without expressions.
+    pub const fn constant(value: Value) -> Self {
+        Self::new(TemplateNode::Constant(value))
+    }
+
     /// Returns the keys of a map in the order of the file, each with its value unless it contains expressions. Empty if the
     /// template is not a map.
     pub fn entries(&self) -> Vec<(&str, Option<&Value>)> {

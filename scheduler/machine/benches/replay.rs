@@ -15,10 +15,10 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use longshore_machine::{Effects, Machine};
 use longshore_proto::{
-    Attempt, AttemptRecord, Event, JobId, Outcome, Output, Partition, Record, RunId, Sent, Seq, Settlement,
-    Timestamp,
+    Attempt, AttemptRecord, Event, JobId, OnToolError, Outcome, Output, Partition, Record, RepeatSafety,
+    RetryPolicy, RunId, Sent, Seq, Settlement, Timestamp,
 };
-use longshore_workflow::{Plan, compile};
+use longshore_workflow::{CallStep, Condition, Plan, Step, StepIndex, StepKind, Template, compile};
 use serde_json::json;
 
 /// Returns a chain of calls, each with the output of the last one.
@@ -58,6 +58,38 @@ fn settled(run: RunId, step: usize) -> Event {
     }
 }
 
+/// Returns a group of calls, as a plan that no text has.
+fn group(members: usize) -> Arc<Plan> {
+    let step = |path: String, parent: Option<StepIndex>, kind: StepKind| Step {
+        path: path.parse().expect("a path"),
+        name: None,
+        parent,
+        after: Vec::new(),
+        followers: Vec::new(),
+        condition: Condition::Success,
+        kind,
+        continue_on_error: false,
+    };
+    let call = |n: usize| {
+        StepKind::Call(Box::new(CallStep {
+            server: "tools".parse().expect("a server"),
+            tool: "echo".parse().expect("a tool"),
+            with: Template::constant(json!({ "n": n })),
+            timeout: Duration::from_secs(60),
+            max_timeout: Duration::from_secs(600),
+            retry: RetryPolicy::default(),
+            safety: RepeatSafety::Unknown,
+            idempotency_key: None,
+            on_tool_error: OnToolError::Fail,
+            keep_content: false,
+        }))
+    };
+    let parallel = StepKind::Parallel { members: (1..=members).map(StepIndex).collect(), timeout: None };
+    let calls = (0..members).map(|n| step(format!("s{n}"), Some(StepIndex(0)), call(n)));
+    let steps = std::iter::once(step("all".to_owned(), None, parallel)).chain(calls).collect();
+    Arc::new(Plan::of_steps("group".parse().expect("a name"), steps))
+}
+
 /// Returns the log of `runs` concurrent runs.
 fn log(plan: &Plan, runs: u128) -> Vec<Record> {
     let ids: Vec<_> = (0..runs).map(|n| RunId::new(Partition(0), Timestamp::from_millis(1), n)).collect();
@@ -68,7 +100,8 @@ fn log(plan: &Plan, runs: u128) -> Vec<Record> {
         inputs: json!({}).into(),
         trace: None,
     });
-    let settles = (0..plan.steps.len()).flat_map(|step| ids.iter().map(move |run| settled(*run, step)));
+    let calls = plan.steps.iter().filter(|step| matches!(step.kind, StepKind::Call(_))).count();
+    let settles = (0..calls).flat_map(|step| ids.iter().map(move |run| settled(*run, step)));
     let events = submits.chain(settles).enumerate();
     events
         .map(|(n, event)| Record { seq: Seq(n as u64 + 1), part: 0, at: Timestamp::from_millis(1), event })
@@ -76,12 +109,16 @@ fn log(plan: &Plan, runs: u128) -> Vec<Record> {
 }
 
 fn replay(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("replay");
-    for steps in [1, 10] {
-        let plan = chain(steps);
-        let log = log(&plan, 2_000);
-        group.throughput(Throughput::Elements(log.len() as u64));
-        group.bench_function(format!("runs of {steps}"), |bencher| {
+    let mut benches = criterion.benchmark_group("replay");
+    for (name, plan, runs) in [
+        ("runs of 1", chain(1), 2_000),
+        ("runs of 10", chain(10), 2_000),
+        ("1,000 runs of 10 in parallel", group(10), 1_000),
+        ("one run of 10,000 in parallel", group(10_000), 1),
+    ] {
+        let log = log(&plan, runs);
+        benches.throughput(Throughput::Elements(log.len() as u64));
+        benches.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let mut machine = Machine::new();
                 machine.provide_plan(plan.digest, Ok(Arc::clone(&plan)));
@@ -94,7 +131,7 @@ fn replay(criterion: &mut Criterion) {
             });
         });
     }
-    group.finish();
+    benches.finish();
 }
 
 criterion_group! {

@@ -7,11 +7,11 @@ use longshore_workflow::{CallStep, Condition, Expr, StepIndex, StepKind, Templat
 use serde_json::{Map, Value};
 
 use super::advance::Progress;
-use super::dispatch::{dispatch, size};
+use super::dispatch::dispatch;
 use super::obstacle::{condition_reason, failure_within};
 use super::scope::RunScope;
 use super::step::OutstandingCall;
-use super::{Run, in_doubt, record};
+use super::{Run, arguments, in_doubt};
 
 /// The longest `idempotency-key`, in bytes. It travels in every job beside arguments that may fill most of a message;
 /// services that take such keys allow 255 characters or less.
@@ -88,11 +88,12 @@ impl Progress<'_> {
 
     fn set(&self, run: &mut Run, index: StepIndex, values: &Template) -> Result<(), Fault> {
         let value = self.render(run, index, values)?;
-        let bytes = size(&value);
+        let bytes = value.to_string().len();
         run.room_for(bytes)?;
         run.set_bytes += bytes;
         run.change(index, |state| {
-            state.record_mut().output = Some(Output { value: Payload::Inline(value), content: None });
+            state.record_mut().output =
+                Some(Box::new(Output { value: Payload::Inline(value), content: None }));
             state.end(StepStatus::Succeeded, None, self.now);
         });
         Ok(())
@@ -100,12 +101,9 @@ impl Progress<'_> {
 
     fn call(&mut self, run: &mut Run, index: StepIndex, call: &CallStep) -> Result<(), Fault> {
         let outstanding = self.prepare(run, index, call)?;
-        run.room_for(outstanding.bytes)?;
-        let steps = run.frame.steps().len();
+        run.room_for(outstanding.arguments.len())?;
         run.change(index, |state| {
             state.status = StepStatus::Running;
-            state.record_mut().arguments =
-                Some(record::kept(&outstanding.arguments, outstanding.bytes, steps));
             state.call = Some(Box::new(outstanding));
         });
         if !in_doubt::end_unreported(run, index, self.now) {
@@ -128,14 +126,14 @@ impl Progress<'_> {
             }
         };
         let own_key = call.idempotency_key.as_ref().map(|key| self.own_key(run, index, key)).transpose()?;
-        let bytes = size(&arguments);
         let needs_grant = call.safety == RepeatSafety::Unknown;
         Ok(OutstandingCall {
             attempt: Attempt::FIRST,
-            arguments,
+            // A value that was rendered always has a text.
+            arguments: Value::Object(arguments).to_string(),
+            kept_bytes: arguments::kept_bytes(run.frame.steps().len()),
             secrets,
             own_key,
-            bytes,
             sent_at: None,
             needs_grant,
             granted: None,

@@ -17,7 +17,7 @@ const PLANS_KEPT: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct UnsavedChanges {
     changed: BTreeSet<RunId>,
-    ended: BTreeMap<RunId, Run>,
+    ended: BTreeMap<RunId, Box<Run>>,
     expired: Vec<RunId>,
 }
 
@@ -26,17 +26,17 @@ impl UnsavedChanges {
         self.changed.insert(run);
     }
 
-    pub(super) fn end(&mut self, run: Run) {
+    pub(super) fn end(&mut self, run: Box<Run>) {
         self.changed.remove(&run.id);
         self.ended.insert(run.id, run);
     }
 
     pub(super) fn ended(&self, run: RunId) -> Option<&Run> {
-        self.ended.get(&run)
+        self.ended.get(&run).map(Box::as_ref)
     }
 
     pub(super) fn all_ended(&self) -> impl Iterator<Item = &Run> {
-        self.ended.values()
+        self.ended.values().map(Box::as_ref)
     }
 }
 
@@ -89,11 +89,11 @@ impl Machine {
     pub fn take_unsaved(&mut self, everything: bool) -> Result<UnsavedState, WireError> {
         let mut changed = Vec::with_capacity(self.dirty.changed.len() + self.dirty.ended.len());
         let live: Box<dyn Iterator<Item = &Run>> = if everything {
-            Box::new(self.live.values())
+            Box::new(self.live.values().map(Box::as_ref))
         } else {
-            Box::new(self.dirty.changed.iter().filter_map(|run| self.live.get(run)))
+            Box::new(self.dirty.changed.iter().filter_map(|run| self.live.get(run)).map(Box::as_ref))
         };
-        for run in live.chain(self.dirty.ended.values()) {
+        for run in live.chain(self.dirty.all_ended()) {
             changed.push((run.summary(), encode(run)?));
         }
         let state = PartitionState { applied: self.applied, now: self.now, epoch: self.epoch };
@@ -122,7 +122,7 @@ impl Machine {
             ..Self::default()
         };
         for (id, bytes) in live {
-            let run: Run = decode(bytes).map_err(broken(id))?;
+            let run: Box<Run> = decode(bytes).map_err(broken(id))?;
             machine.timers.add(&run);
             machine.jobs_out += run.frame.jobs_out();
             machine.live.insert(*id, run);

@@ -2,7 +2,6 @@
 
 use longshore_proto::{Job, Payload, Timestamp};
 use longshore_workflow::{Plan, StepIndex, StepKind};
-use serde_json::Value;
 
 use super::{Effect, Effects, Run, timers};
 
@@ -29,7 +28,7 @@ pub(super) fn dispatch(
 
 /// Returns the effect that sends the job of a running step.
 pub(super) fn dispatch_effect(run: &Run, plan: &Plan, index: StepIndex) -> Option<Effect> {
-    let argument_bytes = run.step(index)?.call.as_ref()?.bytes;
+    let argument_bytes = run.step(index)?.call.as_ref()?.arguments.len();
     let job = Box::new(job(run, plan, index)?);
     Some(Effect::Dispatch { job, argument_bytes })
 }
@@ -48,7 +47,7 @@ fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
         workflow: run.workflow.name.clone(),
         server: call.server.clone(),
         tool: call.tool.clone(),
-        arguments: Payload::Inline(Value::Object(outstanding.arguments.clone())),
+        arguments: Payload::Inline(serde_json::from_str(&outstanding.arguments).ok()?),
         secrets: outstanding.secrets.clone(),
         timeout: call.timeout,
         max_timeout: call.max_timeout,
@@ -57,25 +56,6 @@ fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
         own_key: outstanding.own_key.is_some(),
         on_tool_error: call.on_tool_error,
         keep_content: call.keep_content,
-        trace: run.trace.clone(),
+        trace: run.trace.as_deref().cloned(),
     })
-}
-
-/// Returns the size of a value as JSON text, in bytes.
-pub(super) fn size(value: &impl serde::Serialize) -> usize {
-    /// Counts what is written to it.
-    struct Count(usize);
-    impl std::io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 = self.0.saturating_add(bytes.len());
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    // Neither a JSON value nor a counter can fail; if they did, the value would count for what was written.
-    let _ = serde_json::to_writer(&mut count, value);
-    count.0
 }

@@ -27,7 +27,7 @@ pub(super) struct Frame {
     steps: Vec<Step>,
     tally: Tally,
     /// `None` until the plan is known.
-    order: Option<Order>,
+    order: Option<Box<Order>>,
     /// Steps that ended and whose followers do not know it yet.
     ended: VecDeque<StepIndex>,
     /// Steps that the current record changed. Empty while no record is applied.
@@ -67,7 +67,7 @@ impl Frame {
     /// Derives the order of a frame that was restored without its plan.
     pub(super) fn find_order(&mut self, plan: &Plan) {
         if self.order.is_none() {
-            self.order = Some(Order::of(plan, &self.steps));
+            self.order = Some(Box::new(Order::of(plan, &self.steps)));
         }
     }
 
@@ -176,7 +176,7 @@ impl Frame {
 
     /// Returns true if all steps have ended.
     pub(super) fn has_ended(&self) -> bool {
-        self.order.as_ref().is_some_and(Order::has_ended)
+        self.order.as_ref().is_some_and(|order| order.has_ended())
     }
 
     /// Returns true if the counters follow from the states and the plan.
@@ -184,6 +184,6 @@ impl Frame {
     pub(super) fn is_consistent(&self, plan: &Plan) -> bool {
         let again = Self::from(self.steps.clone());
         self.tally == again.tally
-            && self.order.as_ref().is_none_or(|order| *order == Order::of(plan, &self.steps))
+            && self.order.as_ref().is_none_or(|order| **order == Order::of(plan, &self.steps))
     }
 }

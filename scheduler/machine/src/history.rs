@@ -270,7 +270,7 @@ fn state(machine: &Machine) -> (Timestamp, Vec<Run>, Vec<(RunId, Timestamp)>) {
             assert!(run.frame.is_consistent(plan), "the counters of {} do not follow from its steps", run.id);
         }
     }
-    let live = machine.live.values().cloned().collect();
+    let live = machine.live.values().map(|run| Run::clone(run)).collect();
     (machine.now, live, machine.finished.iter().map(|(run, at)| (*run, *at)).collect())
 }
 

@@ -15,6 +15,7 @@
 //! `advance` starts and ends steps as a consequence.
 
 mod advance;
+mod arguments;
 mod attempts;
 mod begin;
 mod checkpoint;
@@ -28,7 +29,6 @@ mod ignored;
 mod in_doubt;
 mod needs;
 mod obstacle;
-mod record;
 mod resume;
 mod retention;
 mod run;
@@ -110,7 +110,7 @@ pub struct Machine {
     part: u32,
     now: Timestamp,
     epoch: Epoch,
-    live: BTreeMap<RunId, Run>,
+    live: BTreeMap<RunId, Box<Run>>,
     /// Ended runs that are kept, and the order in which they are removed.
     finished: BTreeMap<RunId, Timestamp>,
     finished_order: BTreeSet<(Timestamp, RunId)>,
@@ -190,12 +190,13 @@ impl Machine {
 
     /// Returns a run that has not ended, or ended since the last checkpoint.
     pub fn run(&self, run: RunId) -> Option<&Run> {
-        self.live.get(&run).or_else(|| self.dirty.ended(run))
+        self.live.get(&run).map(Box::as_ref).or_else(|| self.dirty.ended(run))
     }
 
     /// Returns the summaries of all runs that [`Machine::view`] knows, in the order of their ids.
     pub fn summaries(&self) -> Vec<RunSummary> {
-        let mut all: Vec<_> = self.live.values().chain(self.dirty.all_ended()).map(Run::summary).collect();
+        let mut all: Vec<_> =
+            self.live.values().map(Box::as_ref).chain(self.dirty.all_ended()).map(Run::summary).collect();
         all.sort_unstable_by_key(|summary| summary.run);
         all
     }
@@ -231,7 +232,7 @@ impl Machine {
                 }
                 let identity = (*run, namespace.clone());
                 let run = Run::new(identity, workflow.clone(), inputs.clone(), trace.clone(), self.now);
-                self.begin(run, effects);
+                self.begin(Box::new(run), effects);
                 Ok(())
             }
             Event::Starting { job, delivery } => {
@@ -301,7 +302,7 @@ impl Machine {
     }
 
     /// Starts a run.
-    fn begin(&mut self, mut run: Run, effects: &mut Effects) {
+    fn begin(&mut self, mut run: Box<Run>, effects: &mut Effects) {
         match self.plans.get(&run.workflow.digest) {
             Some(KnownPlan::Plan(plan, descriptions)) => {
                 let plan = Arc::clone(plan);
@@ -366,7 +367,7 @@ impl Machine {
     /// Notes that outstanding calls will not be reported; `alive` is the time when their process was last known to be alive.
     /// [`Machine::resume`] sends their jobs again.
     fn lose_jobs(&mut self, alive: Timestamp) {
-        let lost = |run: &mut Run| settle::lose_jobs(run, alive).then_some(run.id);
+        let lost = |run: &mut Box<Run>| settle::lose_jobs(run, alive).then_some(run.id);
         let lost: Vec<_> = self.live.values_mut().filter_map(lost).collect();
         lost.into_iter().for_each(|run| self.follow_changes(run));
     }
@@ -389,7 +390,7 @@ impl Machine {
     }
 
     /// Puts a run back after a change. `before` is its earlier status, or `None` for a new run.
-    fn keep(&mut self, mut run: Run, before: Option<RunStatus>, effects: &mut Effects) {
+    fn keep(&mut self, mut run: Box<Run>, before: Option<RunStatus>, effects: &mut Effects) {
         let status_changed = before.map_or_else(|| run.status.is_terminal(), |before| before != run.status);
         effects.push(Effect::Changed(RunChange {
             run: run.id,

@@ -30,7 +30,7 @@ pub struct Run {
     pub(super) workflow: WorkflowRef,
     pub(super) inputs: Payload,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) trace: Option<TraceContext>,
+    pub(super) trace: Option<Box<TraceContext>>,
     pub(super) status: RunStatus,
     pub(super) submitted_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,7 +83,7 @@ impl Run {
             namespace,
             workflow,
             inputs,
-            trace,
+            trace: trace.map(Box::new),
             status: RunStatus::Running,
             submitted_at: at,
             finished_at: None,

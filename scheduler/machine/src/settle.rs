@@ -64,7 +64,7 @@ pub(super) fn settle(
 fn end(step: &mut Step, outcome: &Outcome, now: Timestamp) {
     match outcome {
         Outcome::Output(output) => {
-            step.record_mut().output = Some(output.clone());
+            step.record_mut().output = Some(Box::new(output.clone()));
             step.end(StepStatus::Succeeded, None, now);
         }
         Outcome::Fault(fault) => {
@@ -81,7 +81,7 @@ fn again(step: &mut Step, at: Timestamp, fault: &Fault, now: Timestamp) {
     if step.stopped {
         return step.end(StepStatus::Cancelled, Some(fault.clone()), now);
     }
-    step.record_mut().error = Some(fault.clone());
+    step.record_mut().error = Some(Box::new(fault.clone()));
     step.status = StepStatus::Retrying;
     let made = step.attempts().last().map(|attempt| attempt.number);
     if let Some(call) = &mut step.call {

@@ -7,7 +7,8 @@ use longshore_proto::{
     Attempt, AttemptRecord, DeliveryId, Fault, Output, SecretPlace, StepStatus, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+
+use super::arguments::kept;
 
 /// State of one step of a run. A step that has not begun takes no memory beyond this.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -36,12 +37,12 @@ pub(super) struct StepRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) attempts: Vec<AttemptRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) output: Option<Output>,
+    pub(super) output: Option<Box<Output>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<Fault>,
-    /// Arguments of the call, shortened.
+    pub(super) error: Option<Box<Fault>>,
+    /// Arguments of a call that has ended, as JSON text, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) arguments: Option<Value>,
+    pub(super) arguments: Option<String>,
     /// Reason why the step was skipped, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) skipped_because: Option<String>,
@@ -55,16 +56,16 @@ pub(super) struct StepRecord {
 pub(super) struct OutstandingCall {
     /// First attempt of the job that is outstanding, or that is sent when its timer fires.
     pub(super) attempt: Attempt,
-    /// Arguments, rendered once, so that every attempt sends the same.
-    pub(super) arguments: Map<String, Value>,
+    /// Arguments as JSON text: an object, rendered once, so that every attempt sends the same.
+    pub(super) arguments: String,
+    /// Bytes of the arguments that are kept when the call has ended.
+    pub(super) kept_bytes: usize,
     /// Places in the arguments where the worker inserts secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) secrets: Vec<SecretPlace>,
     /// Idempotency key of the step itself, rendered once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) own_key: Option<String>,
-    /// Size of the arguments as JSON text.
-    pub(super) bytes: usize,
     /// Time of the last dispatch or of the grant. `None` if the job was lost and not sent again. If a call may have begun before,
     /// the newest attempt has its number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,12 +106,18 @@ impl Step {
 
     /// Returns the output.
     pub(super) fn output(&self) -> Option<&Output> {
-        self.record.as_ref()?.output.as_ref()
+        self.record.as_ref()?.output.as_deref()
     }
 
     /// Returns the fault.
     pub(super) fn error(&self) -> Option<&Fault> {
-        self.record.as_ref()?.error.as_ref()
+        self.record.as_ref()?.error.as_deref()
+    }
+
+    /// Returns the arguments of the call as JSON text, shortened.
+    pub(super) fn arguments(&self) -> Option<String> {
+        let call = self.call.as_ref().map(|call| kept(call.arguments.clone(), call.kept_bytes));
+        call.or_else(|| self.record.as_ref()?.arguments.clone())
     }
 
     /// Returns the record to change.
@@ -158,10 +165,11 @@ impl Step {
     /// Ends the step, with the fault if it failed.
     pub(super) fn end(&mut self, status: StepStatus, fault: Option<Fault>, at: Timestamp) {
         self.status = status;
-        self.call = None;
+        let arguments = self.call.take().map(|call| kept(call.arguments, call.kept_bytes));
         let record = self.record_mut();
+        record.arguments = arguments;
         record.finished_at = Some(at);
-        record.error = fault;
+        record.error = fault.map(Box::new);
         record.deadline = None;
     }
 

@@ -83,7 +83,7 @@ pub(super) fn group_out_of_time(
     run.change(index, |group| {
         group.stopped = true;
         let problem = format!("the group did not end within {limit:?}");
-        group.record_mut().error = Some(Fault::new(FaultClass::Timeout, problem));
+        group.record_mut().error = Some(Box::new(Fault::new(FaultClass::Timeout, problem)));
     });
     let is_inside = |step: StepIndex| {
         plan.step(step).is_some_and(|step| plan.groups_around(step).any(|group| group == index))
@@ -130,7 +130,7 @@ fn recall_step(run: &mut Run, index: StepIndex, now: Timestamp, effects: &mut Ef
     if is_waiting == Some(true) {
         run.change(index, |step| {
             let status = if step.is_in_doubt() { StepStatus::Indeterminate } else { StepStatus::Cancelled };
-            let fault = step.record_mut().error.take();
+            let fault = step.record_mut().error.take().map(|fault| *fault);
             step.end(status, fault, now);
         });
         return;

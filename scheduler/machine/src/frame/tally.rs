@@ -58,7 +58,7 @@ impl Footprint {
             has_ended: step.status.is_terminal(),
             call: call.is_some(),
             job_out: call.is_some() && step.status == StepStatus::Running,
-            argument_bytes: call.map_or(0, |call| call.bytes),
+            argument_bytes: call.map_or(0, |call| call.arguments.len()),
             blob: step.output().is_some_and(has_blob),
             due_at: call.and_then(|call| call.due_at),
             doubt_ends_at: call.and_then(|call| call.doubt_ends_at),

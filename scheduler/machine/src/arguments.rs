@@ -3,7 +3,7 @@
 //! Small arguments are kept whole, of larger ones the beginning of their JSON text. Secrets are names in them, never values.
 //! While a call is outstanding, its state has all arguments, because every attempt sends the same.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 /// Maximum number of bytes of JSON text that are kept of one call: a file name, a query, a short message.
 const CALL_LIMIT_BYTES: usize = 2 * 1024;
@@ -14,28 +14,29 @@ const RUN_LIMIT_BYTES: usize = 256 * 1024;
 /// Bytes that are kept of each call at least, however many calls a run has.
 const LEAST_BYTES: usize = 64;
 
-/// Returns the part of arguments that is kept. `bytes` is the size of their JSON text, `steps` the number of steps of the run.
-pub(super) fn kept(arguments: &Map<String, Value>, bytes: usize, steps: usize) -> Value {
-    let limit = (RUN_LIMIT_BYTES / steps.max(1)).clamp(LEAST_BYTES, CALL_LIMIT_BYTES);
-    if bytes <= limit {
-        return Value::Object(arguments.clone());
+/// Returns the number of bytes that are kept of the arguments of each call in a run of some steps.
+pub(super) fn kept_bytes(steps: usize) -> usize {
+    (RUN_LIMIT_BYTES / steps.max(1)).clamp(LEAST_BYTES, CALL_LIMIT_BYTES)
+}
+
+/// Returns the part of arguments that is kept, as JSON text.
+pub(super) fn kept(arguments: String, limit: usize) -> String {
+    if arguments.len() <= limit {
+        return arguments;
     }
-    let text = Value::Object(arguments.clone()).to_string();
-    let beginning = text.get(..text.floor_char_boundary(limit)).unwrap_or_default();
-    json!({ "beginning": { "text": beginning, "bytes": bytes } })
+    let beginning = arguments.get(..arguments.floor_char_boundary(limit)).unwrap_or_default();
+    json!({ "beginning": { "text": beginning, "bytes": arguments.len() } }).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
-    fn arguments(text: &str) -> Map<String, Value> {
-        Map::from_iter([("text".to_owned(), Value::from(text))])
-    }
-
     fn kept_of(text: &str, steps: usize) -> Value {
-        let arguments = arguments(text);
-        kept(&arguments, Value::Object(arguments.clone()).to_string().len(), steps)
+        let kept = kept(json!({ "text": text }).to_string(), kept_bytes(steps));
+        serde_json::from_str(&kept).expect("JSON")
     }
 
     #[test]
