@@ -100,7 +100,7 @@ impl Progress<'_> {
             (_, RunStatus::Cancelling) => RunStatus::Cancelled,
             (Some(_), _) => RunStatus::Failed,
             (None, _) => {
-                run.outputs = Some(Value::Object(outputs));
+                run.outputs = Some(Box::new(Value::Object(outputs)));
                 RunStatus::Succeeded
             }
         };

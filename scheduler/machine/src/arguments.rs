@@ -20,12 +20,12 @@ pub(super) fn kept_bytes(steps: usize) -> usize {
 }
 
 /// Returns the part of arguments that is kept, as JSON text.
-pub(super) fn kept(arguments: String, limit: usize) -> String {
+pub(super) fn kept(arguments: Box<str>, limit: usize) -> Box<str> {
     if arguments.len() <= limit {
         return arguments;
     }
     let beginning = arguments.get(..arguments.floor_char_boundary(limit)).unwrap_or_default();
-    json!({ "beginning": { "text": beginning, "bytes": arguments.len() } }).to_string()
+    json!({ "beginning": { "text": beginning, "bytes": arguments.len() } }).to_string().into()
 }
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     fn kept_of(text: &str, steps: usize) -> Value {
-        let kept = kept(json!({ "text": text }).to_string(), kept_bytes(steps));
+        let kept = kept(json!({ "text": text }).to_string().into(), kept_bytes(steps));
         serde_json::from_str(&kept).expect("JSON")
     }
 

@@ -81,7 +81,7 @@ impl Progress<'_> {
             }
         }
         run.change(index, |state| {
-            state.record_mut().skipped_because = Some(why.to_owned());
+            state.record_mut().skipped_because = Some(why.into());
             state.end(StepStatus::Skipped, None, self.now);
         });
     }
@@ -130,9 +130,9 @@ impl Progress<'_> {
         Ok(OutstandingCall {
             attempt: Attempt::FIRST,
             // A value that was rendered always has a text.
-            arguments: Value::Object(arguments).to_string(),
+            arguments: Value::Object(arguments).to_string().into(),
             kept_bytes: arguments::kept_bytes(run.frame.steps().len()),
-            secrets,
+            secrets: secrets.into(),
             own_key,
             sent_at: None,
             needs_grant,
@@ -146,13 +146,13 @@ impl Progress<'_> {
     }
 
     /// Renders the idempotency key that a step defines.
-    fn own_key(&self, run: &Run, index: StepIndex, template: &Template) -> Result<String, Fault> {
+    fn own_key(&self, run: &Run, index: StepIndex, template: &Template) -> Result<Box<str>, Fault> {
         let problem = match self.render(run, index, template)? {
             Value::String(key) if key.len() > KEY_LIMIT_BYTES => {
                 let bytes = key.len();
                 format!("`idempotency-key` gives {bytes} bytes; at most {KEY_LIMIT_BYTES} can be sent along")
             }
-            Value::String(key) if !key.is_empty() => return Ok(key),
+            Value::String(key) if !key.is_empty() => return Ok(key.into()),
             other => format!("`idempotency-key` gives {}, and must give text", value_type(&other)),
         };
         Err(Fault::new(FaultClass::Expression, problem))

@@ -155,7 +155,8 @@ impl Machine {
     /// Lets go of plans that no live run needs, once there are many.
     fn forget_plans(&mut self) {
         if self.plans.len() > PLANS_KEPT {
-            let needed: BTreeSet<Digest> = self.live.values().map(|run| run.workflow.digest).collect();
+            let needed: BTreeSet<Digest> =
+                self.live.values().map(|run| run.outline.workflow.digest).collect();
             self.plans.retain(|digest, _| needed.contains(digest));
         }
     }

@@ -40,15 +40,15 @@ fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
     let id = run.job_id(index)?;
     let derived = || format!("{}/{}", id.run, id.step);
     Some(Job {
-        idempotency_key: outstanding.own_key.clone().unwrap_or_else(derived),
+        idempotency_key: outstanding.own_key.as_deref().map_or_else(derived, str::to_owned),
         id,
         submitted_at: run.submitted_at,
         namespace: run.namespace.clone(),
-        workflow: run.workflow.name.clone(),
+        workflow: run.outline.workflow.name.clone(),
         server: call.server.clone(),
         tool: call.tool.clone(),
         arguments: Payload::Inline(serde_json::from_str(&outstanding.arguments).ok()?),
-        secrets: outstanding.secrets.clone(),
+        secrets: outstanding.secrets.to_vec(),
         timeout: call.timeout,
         max_timeout: call.max_timeout,
         retry: call.retry.clone(),

@@ -18,7 +18,7 @@ impl Machine {
             return Err(RecordIgnored::StaleEpoch);
         }
         let run = self.live.get(&timer.run).ok_or(RecordIgnored::UnknownRun)?;
-        let set = match self.plans.get(&run.workflow.digest) {
+        let set = match self.plans.get(&run.outline.workflow.digest) {
             Some(KnownPlan::Plan(plan, _)) => run.find_timer(plan, &timer.kind),
             // The change below ends the run, whatever its timers are.
             Some(KnownPlan::Broken(_)) | None => Some((TimerKey::Run, self.now)),
@@ -36,7 +36,7 @@ impl Machine {
                 stop::run_out_of_time(run, plan, now, effects);
                 Ok(())
             }
-            TimerKey::Step(index, timer) => fire_step(run, plan, (index, timer), now, effects),
+            TimerKey::Step(step, timer) => fire_step(run, plan, (step.into(), timer), now, effects),
         })
     }
 }

@@ -28,12 +28,19 @@ pub(super) struct Frame {
     tally: Tally,
     /// `None` until the plan is known.
     order: Option<Box<Order>>,
+    /// `None` while no record is applied, so that a frame at rest takes little memory.
+    changes: Option<Box<FrameChanges>>,
+}
+
+/// Changes of a frame by the current record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FrameChanges {
     /// Steps that ended and whose followers do not know it yet.
     ended: VecDeque<StepIndex>,
-    /// Steps that the current record changed. Empty while no record is applied.
-    touched: BTreeSet<StepIndex>,
-    /// Timers that the current record changed. Empty while no record is applied.
-    timer_changes: Vec<TimerChange>,
+    /// Changed steps.
+    pub(super) steps: BTreeSet<StepIndex>,
+    /// Changed timers.
+    pub(super) timers: Vec<TimerChange>,
 }
 
 impl PartialEq for Frame {
@@ -88,12 +95,12 @@ impl Frame {
 
     /// Returns the number of calls without an outcome.
     pub(super) const fn calls(&self) -> usize {
-        self.tally.calls
+        self.tally.calls as usize
     }
 
     /// Returns the number of calls whose job is outstanding, without those that wait for their next attempt.
     pub(super) const fn jobs_out(&self) -> usize {
-        self.tally.jobs_out
+        self.tally.jobs_out as usize
     }
 
     /// Returns the size of the arguments of all calls without an outcome, as JSON text in bytes.
@@ -114,16 +121,17 @@ impl Frame {
         let after = Footprint::of(step);
         self.tally.subtract(&before);
         self.tally.add(&after);
+        let changes = self.changes.get_or_insert_default();
         for timer in StepTimer::ALL {
             let (before, after) = (before.timer(timer), after.timer(timer));
             if before != after {
-                self.timer_changes.push((TimerKey::Step(index, timer), before, after));
+                changes.timers.push((TimerKey::Step(index.into(), timer), before, after));
             }
         }
         if after.has_ended && !before.has_ended {
-            self.ended.push_back(index);
+            changes.ended.push_back(index);
         }
-        self.touched.insert(index);
+        changes.steps.insert(index);
         Some(result)
     }
 
@@ -131,24 +139,19 @@ impl Frame {
     pub(super) fn timers(&self) -> impl Iterator<Item = (TimerKey, Timestamp)> {
         self.indices().zip(&self.steps).flat_map(|(index, step)| {
             let times = Footprint::of(step);
-            let of_step = move |timer| Some((TimerKey::Step(index, timer), times.timer(timer)?));
+            let of_step = move |timer| Some((TimerKey::Step(index.into(), timer), times.timer(timer)?));
             StepTimer::ALL.into_iter().filter_map(of_step)
         })
     }
 
-    /// Returns the steps that were changed since the last call, in the order of the plan.
-    pub(super) fn take_touched(&mut self) -> Vec<StepIndex> {
-        std::mem::take(&mut self.touched).into_iter().collect()
-    }
-
-    /// Returns the timers that were changed since the last call.
-    pub(super) fn take_timer_changes(&mut self) -> Vec<TimerChange> {
-        std::mem::take(&mut self.timer_changes)
+    /// Returns the changes since the last call.
+    pub(super) fn take_changes(&mut self) -> FrameChanges {
+        self.changes.take().map(|changes| *changes).unwrap_or_default()
     }
 
     /// Returns the first step that ended and whose followers do not know it yet.
     pub(super) fn next_ended(&mut self) -> Option<StepIndex> {
-        self.ended.pop_front()
+        self.changes.as_mut()?.ended.pop_front()
     }
 
     /// Notes that a step ended. Returns its group if that has no other member left.

@@ -266,7 +266,7 @@ fn history(inputs: &[HistoryInput], plans: &[Arc<Plan>]) -> World {
 /// derived from it has to follow from it.
 fn state(machine: &Machine) -> (Timestamp, Vec<Run>, Vec<(RunId, Timestamp)>) {
     for run in machine.live.values() {
-        if let Some(KnownPlan::Plan(plan, _)) = machine.plans.get(&run.workflow.digest) {
+        if let Some(KnownPlan::Plan(plan, _)) = machine.plans.get(&run.outline.workflow.digest) {
             assert!(run.frame.is_consistent(plan), "the counters of {} do not follow from its steps", run.id);
         }
     }

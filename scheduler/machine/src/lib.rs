@@ -19,7 +19,6 @@ mod arguments;
 mod attempts;
 mod begin;
 mod checkpoint;
-mod description;
 mod dispatch;
 mod failure;
 mod fire;
@@ -29,6 +28,7 @@ mod ignored;
 mod in_doubt;
 mod needs;
 mod obstacle;
+mod outline;
 mod resume;
 mod retention;
 mod run;
@@ -57,10 +57,10 @@ use longshore_workflow::Plan;
 use serde_json::Value;
 
 pub use checkpoint::{RestoreError, STATE_VERSION, UnsavedState};
-use description::Descriptions;
-pub use description::StepDescription;
 pub use ignored::RecordIgnored;
 pub use needs::Needs;
+use outline::PlanOutline;
+pub use outline::StepDescription;
 pub use retention::Retention;
 pub use run::Run;
 pub use run_change::RunChange;
@@ -97,7 +97,7 @@ pub type Effects = Vec<Effect>;
 /// A plan, or the reason why its text does not compile.
 #[derive(Clone, Debug)]
 enum KnownPlan {
-    Plan(Arc<Plan>, Descriptions),
+    Plan(Arc<Plan>, Arc<PlanOutline>),
     Broken(String),
 }
 
@@ -161,8 +161,8 @@ impl Machine {
     pub fn provide_plan(&mut self, digest: Digest, plan: Result<Arc<Plan>, String>) {
         let known = match plan {
             Ok(plan) => {
-                let descriptions = description::of(&plan);
-                KnownPlan::Plan(plan, descriptions)
+                let outline = Arc::new(PlanOutline::of(&plan));
+                KnownPlan::Plan(plan, outline)
             }
             Err(why) => KnownPlan::Broken(why),
         };
@@ -293,7 +293,7 @@ impl Machine {
     /// Decides about a delivery that asks for a grant. The decision starts and ends no step, so the run is not advanced.
     fn decide_grant(&mut self, job: &JobId, delivery: &DeliveryId) -> GrantDecision {
         let Some(run) = self.live.get_mut(&job.run) else { return GrantDecision::Denied };
-        let Some(KnownPlan::Plan(plan, _)) = self.plans.get(&run.workflow.digest) else {
+        let Some(KnownPlan::Plan(plan, _)) = self.plans.get(&run.outline.workflow.digest) else {
             return GrantDecision::Denied;
         };
         let decision = grants::decide(run, plan, job, delivery, self.now);
@@ -303,10 +303,10 @@ impl Machine {
 
     /// Starts a run.
     fn begin(&mut self, mut run: Box<Run>, effects: &mut Effects) {
-        match self.plans.get(&run.workflow.digest) {
-            Some(KnownPlan::Plan(plan, descriptions)) => {
+        match self.plans.get(&run.outline.workflow.digest) {
+            Some(KnownPlan::Plan(plan, outline)) => {
                 let plan = Arc::clone(plan);
-                run.adopt(&plan, Arc::clone(descriptions));
+                run.adopt(&plan, Arc::clone(outline));
                 self.timers.add(&run);
                 self.advance_run(&mut run, &plan, effects);
             }
@@ -325,9 +325,9 @@ impl Machine {
     ) -> Result<(), RecordIgnored> {
         let mut run = self.live.remove(&id).ok_or(RecordIgnored::UnknownRun)?;
         let (before, out) = (Some(run.status), run.frame.jobs_out());
-        let plan = match self.plans.get(&run.workflow.digest) {
-            Some(KnownPlan::Plan(plan, descriptions)) => {
-                run.rejoin(plan, descriptions);
+        let plan = match self.plans.get(&run.outline.workflow.digest) {
+            Some(KnownPlan::Plan(plan, outline)) => {
+                run.rejoin(plan, outline);
                 Arc::clone(plan)
             }
             Some(KnownPlan::Broken(why)) => {
@@ -383,8 +383,7 @@ impl Machine {
     /// Follows a change of a live run that started and ended no step.
     fn follow_changes(&mut self, id: RunId) {
         if let Some(run) = self.live.get_mut(&id) {
-            run.frame.take_touched();
-            self.timers.follow(id, run.frame.take_timer_changes());
+            self.timers.follow(id, run.frame.take_changes().timers);
             self.dirty.change(id);
         }
     }
@@ -392,13 +391,10 @@ impl Machine {
     /// Puts a run back after a change. `before` is its earlier status, or `None` for a new run.
     fn keep(&mut self, mut run: Box<Run>, before: Option<RunStatus>, effects: &mut Effects) {
         let status_changed = before.map_or_else(|| run.status.is_terminal(), |before| before != run.status);
-        effects.push(Effect::Changed(RunChange {
-            run: run.id,
-            started: before.is_none(),
-            status_changed,
-            steps: run.frame.take_touched(),
-        }));
-        self.timers.follow(run.id, run.frame.take_timer_changes());
+        let changes = run.frame.take_changes();
+        let (started, steps) = (before.is_none(), changes.steps.into_iter().collect());
+        effects.push(Effect::Changed(RunChange { run: run.id, started, status_changed, steps }));
+        self.timers.follow(run.id, changes.timers);
         if run.status.is_terminal() {
             self.timers.remove(&run);
             self.finished.insert(run.id, self.now);

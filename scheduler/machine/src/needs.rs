@@ -55,7 +55,8 @@ impl Machine {
             Event::Starting { job, .. } | Event::NotCalled { job } => {
                 let run = self.live.get(&job.run);
                 needs.plans.extend(
-                    run.map(|run| run.workflow.digest).filter(|digest| !self.plans.contains_key(digest)),
+                    run.map(|run| run.outline.workflow.digest)
+                        .filter(|digest| !self.plans.contains_key(digest)),
                 );
             }
             Event::Returned { job, .. } => {
@@ -84,7 +85,7 @@ impl Machine {
     pub fn missing_plans(&self) -> BTreeSet<Digest> {
         self.live
             .values()
-            .map(|run| run.workflow.digest)
+            .map(|run| run.outline.workflow.digest)
             .filter(|digest| !self.plans.contains_key(digest))
             .collect()
     }
@@ -101,11 +102,11 @@ impl Machine {
 
     /// Adds every large value that is read by a step which has not begun, or by an output of the run.
     fn needs_of(&self, run: &Run, fresh: Vec<Digest>, needs: &mut Needs) {
-        let plan = match self.plans.get(&run.workflow.digest) {
+        let plan = match self.plans.get(&run.outline.workflow.digest) {
             Some(KnownPlan::Plan(plan, _)) => plan,
             Some(KnownPlan::Broken(_)) => return, // the next record ends the run, whatever its values are
             None => {
-                needs.plans.insert(run.workflow.digest);
+                needs.plans.insert(run.outline.workflow.digest);
                 return;
             }
         };

@@ -11,7 +11,7 @@ impl Machine {
     pub fn resume(&self) -> Effects {
         let mut effects = Effects::new();
         for run in self.live.values() {
-            match self.plans.get(&run.workflow.digest) {
+            match self.plans.get(&run.outline.workflow.digest) {
                 Some(KnownPlan::Plan(plan, _)) => {
                     run.frame.indices().for_each(|index| resume_step(run, plan, index, &mut effects));
                 }

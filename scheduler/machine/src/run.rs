@@ -3,7 +3,6 @@
 //! A checkpoint stores this state, so a change of a type is a change of the format: a new field needs a default, any other
 //! change raises [`STATE_VERSION`](super::STATE_VERSION).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use longshore_proto::{
@@ -14,8 +13,8 @@ use longshore_workflow::{Plan, StepIndex};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::description::{self, Descriptions, StepDescription};
 use super::frame::Frame;
+use super::outline::{self, PlanOutline, StepDescription};
 use super::step::Step;
 
 /// Maximum number of bytes of the values that a run makes itself. Every checkpoint of a changed run writes them again,
@@ -27,7 +26,9 @@ const KEPT_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 pub struct Run {
     pub(super) id: RunId,
     pub(super) namespace: Namespace,
-    pub(super) workflow: WorkflowRef,
+    /// The workflow and its steps, so that a run can be shown without its plan.
+    #[serde(serialize_with = "outline::write", deserialize_with = "outline::read")]
+    pub(super) outline: Arc<PlanOutline>,
     pub(super) inputs: Payload,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) trace: Option<Box<TraceContext>>,
@@ -38,16 +39,13 @@ pub struct Run {
     /// Time when the run is stopped, if the workflow has a timeout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) deadline: Option<Timestamp>,
-    /// Descriptions of the steps, so that a run can be shown without its plan.
-    #[serde(serialize_with = "description::write", deserialize_with = "description::read")]
-    pub(super) descriptions: Descriptions,
     /// The steps of the plan.
     pub(super) frame: Frame,
     /// The first failure that no step handles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<Box<RunError>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) outputs: Option<Value>,
+    pub(super) outputs: Option<Box<Value>>,
     /// Size of the values of `set` steps, as JSON text.
     #[serde(default)]
     pub(super) set_bytes: usize,
@@ -57,9 +55,6 @@ pub struct Run {
     /// The log lost records of this run, so each of its calls that is not safe to repeat may have been made.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) records_lost: bool,
-    /// Labels of the workflow, so that a run can be listed without its plan.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) labels: BTreeMap<String, String>,
 }
 
 /// The fault of a failed run.
@@ -81,37 +76,34 @@ impl Run {
         Self {
             id,
             namespace,
-            workflow,
+            outline: Arc::new(PlanOutline::unknown(workflow)),
             inputs,
             trace: trace.map(Box::new),
             status: RunStatus::Running,
             submitted_at: at,
             finished_at: None,
             deadline: None,
-            descriptions: Descriptions::default(),
             frame: Frame::default(),
             error: None,
             outputs: None,
             set_bytes: 0,
             cancel_reason: None,
             records_lost: false,
-            labels: BTreeMap::new(),
         }
     }
 
-    /// Gives the run the labels, the deadline and the steps of its plan.
-    pub(super) fn adopt(&mut self, plan: &Plan, descriptions: Descriptions) {
-        self.labels.clone_from(&plan.labels);
-        self.descriptions = descriptions;
+    /// Gives the run the outline, the deadline and the steps of its plan.
+    pub(super) fn adopt(&mut self, plan: &Plan, outline: Arc<PlanOutline>) {
+        self.outline = outline;
         self.frame = Frame::new(plan);
         self.deadline = plan.timeout.map(|timeout| self.submitted_at.plus(timeout));
     }
 
     /// Gives a run that was restored what follows from its plan.
-    pub(super) fn rejoin(&mut self, plan: &Plan, descriptions: &Descriptions) {
+    pub(super) fn rejoin(&mut self, plan: &Plan, outline: &Arc<PlanOutline>) {
         self.frame.find_order(plan);
-        if !Arc::ptr_eq(&self.descriptions, descriptions) {
-            self.descriptions = Arc::clone(descriptions);
+        if !Arc::ptr_eq(&self.outline, outline) {
+            self.outline = Arc::clone(outline);
         }
     }
 
@@ -129,7 +121,7 @@ impl Run {
 
     /// Returns the description of a step.
     pub fn description(&self, index: StepIndex) -> Option<&StepDescription> {
-        self.descriptions.get(index.0)
+        self.outline.steps.get(index.0)
     }
 
     /// Returns the path of a step.

@@ -76,7 +76,7 @@ impl Scope for RunScope<'_> {
     fn run(&self) -> Cow<'_, Value> {
         let mut run = json!({
             "id": self.run.id.to_string(),
-            "workflow": self.run.workflow.name.as_str(),
+            "workflow": self.run.outline.workflow.name.as_str(),
             // A run is executed once; running it again makes a new run.
             "attempt": 1,
         });

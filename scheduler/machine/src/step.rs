@@ -42,10 +42,10 @@ pub(super) struct StepRecord {
     pub(super) error: Option<Box<Fault>>,
     /// Arguments of a call that has ended, as JSON text, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) arguments: Option<String>,
+    pub(super) arguments: Option<Box<str>>,
     /// Reason why the step was skipped, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) skipped_because: Option<String>,
+    pub(super) skipped_because: Option<Box<str>>,
     /// Deadline of a group that has one and has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) deadline: Option<Timestamp>,
@@ -57,15 +57,15 @@ pub(super) struct OutstandingCall {
     /// First attempt of the job that is outstanding, or that is sent when its timer fires.
     pub(super) attempt: Attempt,
     /// Arguments as JSON text: an object, rendered once, so that every attempt sends the same.
-    pub(super) arguments: String,
+    pub(super) arguments: Box<str>,
     /// Bytes of the arguments that are kept when the call has ended.
     pub(super) kept_bytes: usize,
     /// Places in the arguments where the worker inserts secrets.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) secrets: Vec<SecretPlace>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) secrets: Box<[SecretPlace]>,
     /// Idempotency key of the step itself, rendered once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) own_key: Option<String>,
+    pub(super) own_key: Option<Box<str>>,
     /// Time of the last dispatch or of the grant. `None` if the job was lost and not sent again. If a call may have begun before,
     /// the newest attempt has its number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,7 +115,7 @@ impl Step {
     }
 
     /// Returns the arguments of the call as JSON text, shortened.
-    pub(super) fn arguments(&self) -> Option<String> {
+    pub(super) fn arguments(&self) -> Option<Box<str>> {
         let call = self.call.as_ref().map(|call| kept(call.arguments.clone(), call.kept_bytes));
         call.or_else(|| self.record.as_ref()?.arguments.clone())
     }

@@ -33,7 +33,24 @@ pub(super) enum TimerKey {
     /// The deadline of the run.
     Run,
     /// A timer of a step.
-    Step(StepIndex, StepTimer),
+    Step(StepNumber, StepTimer),
+}
+
+/// The index of a step in half the memory: there is a timer for each outstanding call.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct StepNumber(u32);
+
+impl From<StepIndex> for StepNumber {
+    fn from(index: StepIndex) -> Self {
+        // Plans are bounded far below the limit of the type.
+        Self(u32::try_from(index.0).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<StepNumber> for StepIndex {
+    fn from(number: StepNumber) -> Self {
+        Self(number.0 as usize)
+    }
 }
 
 /// A timer of a step.
@@ -132,11 +149,11 @@ impl Run {
         let key = match kind {
             TimerKind::Run => TimerKey::Run,
             TimerKind::Retry { step, .. } | TimerKind::Lost { step, .. } => {
-                TimerKey::Step(plan.find(step)?, StepTimer::Call)
+                TimerKey::Step(plan.find(step)?.into(), StepTimer::Call)
             }
-            TimerKind::Doubt { step, .. } => TimerKey::Step(plan.find(step)?, StepTimer::Doubt),
-            TimerKind::Grace { step, .. } => TimerKey::Step(plan.find(step)?, StepTimer::Grace),
-            TimerKind::Step { step } => TimerKey::Step(plan.find(step)?, StepTimer::Deadline),
+            TimerKind::Doubt { step, .. } => TimerKey::Step(plan.find(step)?.into(), StepTimer::Doubt),
+            TimerKind::Grace { step, .. } => TimerKey::Step(plan.find(step)?.into(), StepTimer::Grace),
+            TimerKind::Step { step } => TimerKey::Step(plan.find(step)?.into(), StepTimer::Deadline),
         };
         let at = self.timer_time(key)?;
         (self.timer_kind(key).as_ref() == Some(kind)).then_some((key, at))
@@ -144,8 +161,8 @@ impl Run {
 
     /// Returns the time of a timer, if it is set.
     fn timer_time(&self, key: TimerKey) -> Option<Timestamp> {
-        let TimerKey::Step(index, timer) = key else { return self.deadline };
-        let step = self.step(index)?;
+        let TimerKey::Step(number, timer) = key else { return self.deadline };
+        let step = self.step(number.into())?;
         match timer {
             StepTimer::Call => step.call.as_ref()?.due_at,
             StepTimer::Doubt => step.call.as_ref()?.doubt_ends_at,
@@ -156,7 +173,8 @@ impl Run {
 
     /// Returns the purpose of a timer, as the log records it.
     pub(super) fn timer_kind(&self, key: TimerKey) -> Option<TimerKind> {
-        let TimerKey::Step(index, timer) = key else { return Some(TimerKind::Run) };
+        let TimerKey::Step(number, timer) = key else { return Some(TimerKind::Run) };
+        let index = number.into();
         let path = self.path(index)?.clone();
         let step = self.step(index)?;
         let call = step.call.as_ref();

@@ -97,16 +97,16 @@ impl Run {
         let run = self.id;
         let path = match wanted {
             RunValue::Outputs => {
-                let outputs = self.outputs.clone().map(Payload::Inline);
+                let outputs = self.outputs.as_deref().cloned().map(Payload::Inline);
                 return outputs.ok_or(NoValue::NoOutputs { run, status: self.status.as_str() });
             }
             RunValue::Output(path) | RunValue::Content(path) => path,
         };
-        let place = self.descriptions.iter().position(|step| step.path == *path).map(StepIndex);
+        let place = self.outline.steps.iter().position(|step| step.path == *path).map(StepIndex);
         let Some(step) = place.and_then(|index| self.step(index)) else {
             let mut steps: Vec<String> =
-                self.descriptions.iter().take(NAMED_STEPS).map(|step| step.path.to_string()).collect();
-            let more = self.descriptions.len() - steps.len();
+                self.outline.steps.iter().take(NAMED_STEPS).map(|step| step.path.to_string()).collect();
+            let more = self.outline.steps.len() - steps.len();
             if let Some(last) = steps.last_mut().filter(|_| more > 0) {
                 last.push_str(&format!(" and {more} more"));
             }

@@ -17,14 +17,14 @@ impl Run {
         RunSummary {
             run: self.id,
             namespace: self.namespace.clone(),
-            workflow: self.workflow.clone(),
+            workflow: self.outline.workflow.clone(),
             status: self.status,
             submitted_at: self.submitted_at,
             finished_at: self.finished_at,
             error: self.error.as_ref().map(|error| error.fault.clone()),
             failed_step: self.error.as_ref().and_then(|error| error.step.clone()),
             cancel_reason: self.cancel_reason.clone(),
-            labels: self.labels.clone(),
+            labels: self.outline.labels.clone(),
         }
     }
 
@@ -34,7 +34,7 @@ impl Run {
             summary: self.summary(),
             inputs: shown(self.inputs.clone()),
             steps: self.frame.indices().filter_map(|index| self.step_view(index)).collect(),
-            outputs: self.outputs.clone(),
+            outputs: self.outputs.as_deref().cloned(),
         }
     }
 
@@ -54,8 +54,8 @@ impl Run {
     }
 
     /// Returns the workflow.
-    pub const fn workflow(&self) -> &WorkflowRef {
-        &self.workflow
+    pub fn workflow(&self) -> &WorkflowRef {
+        &self.outline.workflow
     }
 
     /// Returns the inputs, including defaults.
@@ -89,7 +89,7 @@ impl Run {
             error: record.error.map(|fault| *fault),
             waiting_for: waiting_for(step),
             arguments: step.arguments().and_then(|text| serde_json::from_str(&text).ok()),
-            skipped_because: record.skipped_because,
+            skipped_because: record.skipped_because.map(String::from),
             attempt_limit: description.attempt_limit,
             next_attempt_at: next_attempt_at(step),
             queued: step.is_lost() && !step.may_have_called(),

@@ -9,13 +9,13 @@ use crate::timers::StepTimer;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Tally {
     /// Calls without an outcome.
-    pub(super) calls: usize,
+    pub(super) calls: u32,
     /// Calls whose job is outstanding.
-    pub(super) jobs_out: usize,
+    pub(super) jobs_out: u32,
     /// Size of the arguments of calls without an outcome, as JSON text in bytes.
     pub(super) argument_bytes: usize,
     /// Steps with a large value.
-    pub(super) blobs: usize,
+    pub(super) blobs: u32,
 }
 
 /// The part of a step that counts for the sums, the order and the timers.
@@ -33,17 +33,17 @@ pub(super) struct Footprint {
 
 impl Tally {
     pub(super) fn add(&mut self, step: &Footprint) {
-        self.calls += usize::from(step.call);
-        self.jobs_out += usize::from(step.job_out);
+        self.calls += u32::from(step.call);
+        self.jobs_out += u32::from(step.job_out);
         self.argument_bytes = self.argument_bytes.saturating_add(step.argument_bytes);
-        self.blobs += usize::from(step.blob);
+        self.blobs += u32::from(step.blob);
     }
 
     pub(super) fn subtract(&mut self, step: &Footprint) {
-        self.calls -= usize::from(step.call);
-        self.jobs_out -= usize::from(step.job_out);
+        self.calls -= u32::from(step.call);
+        self.jobs_out -= u32::from(step.job_out);
         self.argument_bytes = self.argument_bytes.saturating_sub(step.argument_bytes);
-        self.blobs -= usize::from(step.blob);
+        self.blobs -= u32::from(step.blob);
     }
 }
 
