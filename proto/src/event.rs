@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attempt, AttemptRecord, DeliveryId, Digest, Epoch, JobId, Namespace, NodeId, Payload, RunId, Seq,
-    Settlement, StepPath, Timestamp, TraceContext, WorkflowName,
+    Attempt, AttemptRecord, DeliveryId, Digest, Epoch, Evaluation, EvaluationNumber, JobId, Namespace,
+    NodeId, Payload, RunId, Seq, Settlement, StepPath, Timestamp, TraceContext, WorkflowName,
 };
 
 /// A version of a workflow, by name and content. A run keeps the version it was submitted with.
@@ -154,6 +154,24 @@ pub enum Event {
     NotCalled {
         /// The job.
         job: JobId,
+    },
+    /// A leader evaluated expressions that read large values or take long. Ignored unless the state waits for this evaluation, so
+    /// the first one counts.
+    Evaluated {
+        /// The run.
+        run: RunId,
+        /// The step. `None` for the outputs of the run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepPath>,
+        /// Number of the evaluation.
+        number: EvaluationNumber,
+        /// The result.
+        result: Evaluation,
+    },
+    /// Further steps of a run begin, or it ends: the record before exhausted its budget of work.
+    Continued {
+        /// The run.
+        run: RunId,
     },
     /// A client sent a request to a run.
     Signalled {

@@ -93,13 +93,17 @@ pub enum FaultClass {
     Cancelled,
     /// An expression of the workflow could not be evaluated. Never retried.
     Expression,
+    /// A large value that the step reads is gone or damaged. Never retried.
+    ValueLost,
+    /// The large values that the step reads exceed what can be read at once. Never retried.
+    ValueTooLarge,
     /// Longshore could not continue the step, for the reason in the message. Never retried.
     Internal,
 }
 
 impl FaultClass {
     /// All classes, in the order of their declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Timeout,
         Self::Unavailable,
         Self::RateLimited,
@@ -112,6 +116,8 @@ impl FaultClass {
         Self::StateLost,
         Self::Cancelled,
         Self::Expression,
+        Self::ValueLost,
+        Self::ValueTooLarge,
         Self::Internal,
     ];
 
@@ -130,6 +136,8 @@ impl FaultClass {
             Self::StateLost => "state_lost",
             Self::Cancelled => "cancelled",
             Self::Expression => "expression",
+            Self::ValueLost => "value_lost",
+            Self::ValueTooLarge => "value_too_large",
             Self::Internal => "internal",
         }
     }

@@ -11,6 +11,7 @@
 //! checkpoint. [`takeover`] builds the state that a leader starts from, and [`log_follower`](crate::log_follower) applies
 //! entries to the machine.
 
+mod evaluations;
 mod pending_recalls;
 mod pending_updates;
 mod send;
@@ -22,12 +23,13 @@ use std::time::Duration;
 
 use longshore_machine::{Effect, Effects, Retention};
 use longshore_ports::{Backend, LogEntry, LogReader};
-use longshore_proto::{Epoch, Partition, RunId, RunView};
+use longshore_proto::{Epoch, Event, Partition, RunId, RunView};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::evaluations::Evaluations;
 use self::pending_recalls::PendingRecalls;
 use self::pending_updates::PendingUpdates;
 use self::send::{RejectedJobs, SizedJob, append, dispatch, send_grants};
@@ -59,6 +61,7 @@ pub struct Driver {
     /// Runs whose jobs are not sent.
     excluded_runs: BTreeSet<RunId>,
     unsent_jobs: UnsentJobs,
+    evaluations: Evaluations,
     recalls: PendingRecalls,
     /// Effects of applied entries that are not performed yet.
     effects: Effects,
@@ -140,6 +143,7 @@ impl Driver {
                     }
                 }
                 () = self.recalls.send() => {}
+                event = self.evaluations.next() => self.append_evaluated(event).await?,
                 () = self.unsent_jobs.due() => self.send_again().await?,
                 entries = self.reader.next(BATCH_ENTRIES) => self.process(entries?).await?,
                 () = tokio::time::sleep(wake) => self.tick().await?,
@@ -171,7 +175,6 @@ impl Driver {
             return Ok(()); // the new leader performs these effects
         }
         self.perform(effects).await?;
-        self.follower.drop_surplus_values();
         self.checkpointer.discard_surplus(&mut self.follower.machine);
         // Entries may arrive without a pause; timers do not wait for one.
         if self.follower.machine.wake_at().is_some_and(|at| at <= self.follower.now()) {
@@ -200,6 +203,13 @@ impl Driver {
         self.perform(effects).await
     }
 
+    /// Appends the result of an evaluation, and starts the next one.
+    async fn append_evaluated(&mut self, event: Event) -> Result<(), DriverError> {
+        append(&self.backend, self.partition, vec![event]).await?;
+        self.evaluations.start(Vec::new(), &self.follower.machine);
+        Ok(())
+    }
+
     /// Returns the time until the next timer or update is due.
     fn until_wake(&self) -> Duration {
         let timer = self.follower.machine.wake_at().map(|at| at.since(self.follower.now()));
@@ -210,13 +220,14 @@ impl Driver {
     /// Performs effects: events and jobs are sent concurrently, each kind in its own order.
     async fn perform(&mut self, effects: Effects) -> Result<(), DriverError> {
         let (mut events, mut jobs) = (Vec::new(), Vec::new());
-        let (mut grants, mut recalls) = (Vec::new(), Vec::new());
+        let (mut grants, mut recalls, mut evaluations) = (Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Append(event) => events.push(event),
                 Effect::Dispatch { job, .. } if self.excluded_runs.contains(&job.id.run) => {}
                 Effect::Dispatch { job, argument_bytes } => jobs.push(SizedJob { job: *job, argument_bytes }),
                 Effect::Grant(grant) => grants.push(grant),
+                Effect::Evaluate { run, step, number } => evaluations.push((run, step, number)),
                 Effect::Recall(job) => recalls.push(job),
                 Effect::Changed(change) => self.updates.push(change),
             }
@@ -246,6 +257,7 @@ impl Driver {
         self.unsent_jobs.add(rejected);
         // After the jobs: a recall concerns a job that is in the queue or delivered.
         self.recalls.push(recalls);
+        self.evaluations.start(evaluations, &self.follower.machine);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Follower of a partition's log: reads, decodes, fetches what the machine needs, and applies.
+//! Follower of a partition's log: reads, decodes, fetches the plans that the machine needs, and applies.
 //!
 //! A leader ([`Driver`](crate::driver::Driver)) performs the effects, and a read-only reader
 //! ([`PartitionReader`](crate::partition_reader::PartitionReader)) drops them. The follower reads ports and writes none.
@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use longshore_machine::{Effects, Machine, RecordIgnored};
 use longshore_ports::{Backend, LogEntry, LogReader, clock};
-use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
-use serde_json::Value;
+use longshore_proto::{Digest, Partition, Record, Seq, Timestamp, WireError};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -18,15 +17,10 @@ use self::log_time::LogTime;
 use crate::blocking::on_blocking_thread;
 use crate::recovery::{LogPosition, Recovered};
 use crate::retry::retry;
-use crate::value_count::{LARGE_VALUE_LIMIT, check_json};
 
 /// Maximum number of entries of a batch, which have about as many events. Their effects are appended and published together,
 /// and a batch of small records takes a few megabytes.
 pub(crate) const BATCH_ENTRIES: usize = 512;
-
-/// Bytes of large values (JSON text) that stay in memory after a batch. Enough for a run that passes some on from step to step,
-/// and a bound for the process.
-const KEPT_VALUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Reason why a log cannot be followed, or its leader cannot continue.
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +60,6 @@ pub(crate) struct LogFollower {
     pub(crate) machine: Machine,
     pub(crate) position: LogPosition,
     time: LogTime,
-    /// Bytes of large values that the machine holds.
-    value_bytes: usize,
 }
 
 impl LogFollower {
@@ -79,10 +71,11 @@ impl LogFollower {
     ) -> Result<Self, DriverError> {
         let Recovered { machine, position, .. } = from;
         let time = LogTime::new(clock::now(), Instant::now());
-        let mut follower = Self { backend, partition, machine, position, time, value_bytes: 0 };
+        let mut follower = Self { backend, partition, machine, position, time };
         for digest in follower.machine.missing_plans() {
             follower.provide_plan(digest).await?;
         }
+        follower.machine.join_plans();
         Ok(follower)
     }
 
@@ -103,7 +96,6 @@ impl LogFollower {
                     effects.clear();
                 }
             }
-            self.drop_surplus_values();
         }
         Ok(effects)
     }
@@ -113,15 +105,7 @@ impl LogFollower {
         self.time.at(Instant::now())
     }
 
-    /// Drops all large values if they exceed [`KEPT_VALUE_BYTES`]. A record that needs one fetches it again.
-    pub(crate) fn drop_surplus_values(&mut self) {
-        if self.value_bytes > KEPT_VALUE_BYTES {
-            self.machine.drop_blobs();
-            self.value_bytes = 0;
-        }
-    }
-
-    /// Fetches what the machine needs for an entry, and applies the entry.
+    /// Fetches the plans that the machine needs for an entry, and applies the entry.
     pub(crate) async fn apply(&mut self, entry: LogEntry, effects: &mut Effects) -> Result<(), DriverError> {
         let LogEntry { seq, at, body, events } = entry;
         self.time.note_record(at, Instant::now());
@@ -156,10 +140,12 @@ impl LogFollower {
     }
 
     async fn apply_record(&mut self, record: Record, effects: &mut Effects) -> Result<(), DriverError> {
-        self.provide_needs(&record.event).await?;
+        if let Some(digest) = self.machine.missing_plan(&record.event) {
+            self.provide_plan(digest).await?;
+        }
         if let Err(reason) = self.machine.apply(&record, effects) {
             debug!(partition = %self.partition, seq = %record.seq, %reason, "record ignored");
-            debug_assert!(reason != RecordIgnored::Unprepared, "all needs were provided");
+            debug_assert!(reason != RecordIgnored::Unprepared, "the plan was provided");
         }
         Ok(())
     }
@@ -167,39 +153,6 @@ impl LogFollower {
     /// Returns true unless an entry is applied in part, which is possible after a stop.
     pub(crate) fn is_between_entries(&self) -> bool {
         self.machine.applied() == self.position.seq
-    }
-
-    /// Provides all that the machine needs for an event. Loops, because a plan names the values that it reads.
-    async fn provide_needs(&mut self, event: &Event) -> Result<(), DriverError> {
-        loop {
-            let needs = self.machine.needs(event);
-            if needs.is_empty() {
-                return Ok(());
-            }
-            for digest in needs.plans {
-                self.provide_plan(digest).await?;
-            }
-            for digest in needs.blobs {
-                self.provide_blob(digest).await?;
-            }
-        }
-    }
-
-    /// Provides a large value, or the reason why it is unavailable. Runs that read an unavailable value fail; others do not.
-    async fn provide_blob(&mut self, digest: Digest) -> Result<(), DriverError> {
-        let bytes = retry("fetch a value", || self.backend.blobs.get(digest)).await?;
-        self.value_bytes += bytes.as_ref().map_or(0, Vec::len);
-        let value = match bytes {
-            None => Err(format!("the large value {} is gone", digest.short())),
-            Some(bytes) => on_blocking_thread(move || decode_value(&bytes))
-                .await
-                .map_err(|reason| format!("the large value {} cannot be read: {reason}", digest.short())),
-        };
-        if let Err(reason) = &value {
-            warn!(partition = %self.partition, %digest, reason, "a large value is unavailable; runs that read it fail");
-        }
-        self.machine.provide_blob(digest, value);
-        Ok(())
     }
 
     async fn provide_plan(&mut self, digest: Digest) -> Result<(), DriverError> {
@@ -217,10 +170,4 @@ impl LogFollower {
         self.machine.provide_plan(digest, plan);
         Ok(())
     }
-}
-
-/// Decodes a large value, or returns the reason why that is impossible.
-fn decode_value(text: &[u8]) -> Result<Arc<Value>, String> {
-    check_json(text, LARGE_VALUE_LIMIT).map_err(|error| error.to_string())?;
-    serde_json::from_slice(text).map(Arc::new).map_err(|_| "it is no JSON".to_owned())
 }

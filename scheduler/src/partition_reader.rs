@@ -42,7 +42,6 @@ impl PartitionReader {
             // The leader performs the effects.
             self.follower.apply(entry, &mut Effects::new()).await?;
         }
-        self.follower.drop_surplus_values();
         Ok(())
     }
 

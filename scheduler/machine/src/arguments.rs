@@ -3,7 +3,60 @@
 //! Small arguments are kept whole, of larger ones the beginning of their JSON text. Secrets are names in them, never values.
 //! While a call is outstanding, its state has all arguments, because every attempt sends the same.
 
+use longshore_proto::{Digest, Payload};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+/// Arguments of a call without an outcome.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Arguments {
+    /// JSON text: an object.
+    Text(Box<str>),
+    /// A stored value.
+    Stored {
+        digest: Digest,
+        bytes: u64,
+        /// The part that is shown, as JSON text.
+        shown: Box<str>,
+    },
+}
+
+impl Arguments {
+    /// Returns the arguments that a leader evaluated.
+    pub(super) fn of(payload: &Payload, shown: &str) -> Self {
+        match payload {
+            Payload::Inline(value) => Self::Text(value.to_string().into()),
+            Payload::Blob { digest, bytes } => {
+                Self::Stored { digest: *digest, bytes: *bytes, shown: shown.into() }
+            }
+        }
+    }
+
+    /// Returns the bytes that the arguments take in the state.
+    pub(super) fn bytes_in_state(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Stored { shown, .. } => shown.len(),
+        }
+    }
+
+    /// Returns the arguments as they are sent. `None` if the text is no JSON, which a rendered value never is.
+    pub(super) fn payload(&self) -> Option<Payload> {
+        match self {
+            Self::Text(text) => serde_json::from_str(text).ok().map(Payload::Inline),
+            Self::Stored { digest, bytes, .. } => Some(Payload::Blob { digest: *digest, bytes: *bytes }),
+        }
+    }
+
+    /// Returns the part of the arguments that is shown, as JSON text.
+    pub(super) fn shown(self, limit: usize) -> Box<str> {
+        match self {
+            Self::Text(text) => kept(text, limit),
+            Self::Stored { shown, .. } => shown,
+        }
+    }
+}
 
 /// Maximum number of bytes of JSON text that are kept of one call: a file name, a query, a short message.
 const CALL_LIMIT_BYTES: usize = 2 * 1024;

@@ -1,6 +1,6 @@
 //! Jobs of outstanding calls.
 
-use longshore_proto::{Job, Payload, Timestamp};
+use longshore_proto::{Job, Timestamp};
 use longshore_workflow::{Plan, StepIndex, StepKind};
 
 use super::{Effect, Effects, Run, timers};
@@ -28,7 +28,7 @@ pub(super) fn dispatch(
 
 /// Returns the effect that sends the job of a running step.
 pub(super) fn dispatch_effect(run: &Run, plan: &Plan, index: StepIndex) -> Option<Effect> {
-    let argument_bytes = run.step(index)?.call.as_ref()?.arguments.len();
+    let argument_bytes = run.step(index)?.call.as_ref()?.arguments.bytes_in_state();
     let job = Box::new(job(run, plan, index)?);
     Some(Effect::Dispatch { job, argument_bytes })
 }
@@ -47,7 +47,7 @@ fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
         workflow: run.outline.workflow.name.clone(),
         server: call.server.clone(),
         tool: call.tool.clone(),
-        arguments: Payload::Inline(serde_json::from_str(&outstanding.arguments).ok()?),
+        arguments: outstanding.arguments.payload()?,
         secrets: outstanding.secrets.to_vec(),
         timeout: call.timeout,
         max_timeout: call.max_timeout,

@@ -93,7 +93,7 @@ impl Frame {
         (0..self.steps.len()).map(StepIndex)
     }
 
-    /// Returns the number of calls without an outcome.
+    /// Returns the number of calls without an outcome, with the steps that wait for an evaluation.
     pub(super) const fn calls(&self) -> usize {
         self.tally.calls as usize
     }
@@ -106,11 +106,6 @@ impl Frame {
     /// Returns the size of the arguments of all calls without an outcome, as JSON text in bytes.
     pub(super) const fn argument_bytes(&self) -> usize {
         self.tally.argument_bytes
-    }
-
-    /// Returns true if a step has a large value.
-    pub(super) const fn has_blobs(&self) -> bool {
-        self.tally.blobs > 0
     }
 
     /// Changes a step. Returns `None` if there is no such step.
@@ -170,6 +165,31 @@ impl Frame {
     /// Takes the first step that can begin, by the order of the plan; a call only if `with_calls`.
     pub(super) fn take_ready(&mut self, with_calls: bool) -> Option<StepIndex> {
         self.order.as_mut()?.take_ready(with_calls)
+    }
+
+    /// Returns true if a step can begin; a call only if `with_calls`.
+    pub(super) fn can_begin(&self, with_calls: bool) -> bool {
+        self.order.as_ref().is_some_and(|order| order.can_begin(with_calls))
+    }
+
+    /// Lets a step that was taken begin later.
+    pub(super) fn put_back(&mut self, plan: &Plan, index: StepIndex) {
+        if let (Some(order), Some(step)) = (&mut self.order, plan.step(index)) {
+            order.add_ready(step, index);
+        }
+    }
+
+    /// Returns a copy with the statuses of all steps, and the values of some.
+    pub(super) fn with_only(&self, values: &BTreeSet<StepIndex>) -> Self {
+        let copy = |(index, step): (StepIndex, &Step)| {
+            if values.contains(&index) {
+                return step.clone();
+            }
+            Step { status: step.status, stopped: step.stopped, call: None, record: None }
+        };
+        let steps = self.indices().zip(&self.steps).map(copy).collect();
+        let order = self.order.as_ref().map(|order| Box::new(order.failures()));
+        Self { steps, tally: self.tally, order, changes: None }
     }
 
     /// Returns the first step of a group, or at the top, that failed without `continue-on-error`.

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_proto::{
-    AttemptRecord, DeliveryId, Event, Fault, FaultClass, Grant, GrantDecision, Job, JobId, Namespace,
-    Outcome, Output, Partition, Payload, Record, RunId, Sent, Seq, Settlement, Signal, Timestamp,
+    AttemptRecord, DeliveryId, Digest, Evaluation, EvaluationNumber, Event, Fault, FaultClass, Grant,
+    GrantDecision, Job, JobId, Namespace, Outcome, Output, Partition, Payload, Record, RunId, Sent, Seq,
+    Settlement, Signal, Timestamp,
 };
-use longshore_workflow::{Plan, compile};
+use longshore_workflow::{Plan, StepIndex, compile};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::scenario::{leader, submitted};
-use super::{Effect, Effects, KnownPlan, Machine, RecordIgnored, Run};
+use super::{Effect, Effects, EvaluationOutcome, KnownPlan, LargeValues, Machine, RecordIgnored, Run};
 
 const PLANS: [&str; 3] = [
     "longshore: v1
@@ -66,6 +67,11 @@ enum HistoryInput {
         which: usize,
         delivery: u64,
     },
+    /// A leader ends an evaluation; the values that it reads may be lost.
+    Evaluate {
+        which: usize,
+        is_lost: bool,
+    },
     Cancel(usize),
     Wait(u64),
     Lead,
@@ -79,6 +85,7 @@ fn history_input() -> impl Strategy<Value = HistoryInput> {
         2 => (0..PLANS.len()).prop_map(HistoryInput::Submit),
         12 => (any::<usize>(), any::<u8>(), 0_i64..6).prop_map(|(which, how, n)| HistoryInput::Settle { which, how, n }),
         6 => (any::<usize>(), 0_u64..3).prop_map(|(which, delivery)| HistoryInput::Start { which, delivery }),
+        6 => (any::<usize>(), any::<bool>()).prop_map(|(which, is_lost)| HistoryInput::Evaluate { which, is_lost }),
         1 => any::<usize>().prop_map(HistoryInput::Cancel),
         3 => (0_u64..120_000).prop_map(HistoryInput::Wait),
         1 => Just(HistoryInput::Lead),
@@ -109,6 +116,8 @@ struct World {
     log: Vec<Record>,
     out: Vec<Job>,
     runs: Vec<RunId>,
+    /// Evaluations that were asked for and have not ended.
+    evaluations: Vec<(RunId, Option<StepIndex>, EvaluationNumber)>,
     /// The delivery that was granted each job.
     granted: BTreeMap<JobId, DeliveryId>,
     now: Timestamp,
@@ -144,6 +153,7 @@ impl World {
                     self.out.push(*job);
                 }
                 Effect::Append(event) => panic!("only ticks append: {event:?}"),
+                Effect::Evaluate { run, step, number } => self.evaluations.push((run, step, number)),
                 Effect::Grant(grant) => self.note_decision(grant),
                 Effect::Recall(_) | Effect::Changed(_) => {}
             }
@@ -156,6 +166,27 @@ impl World {
             let granted = self.granted.entry(grant.job.clone()).or_insert_with(|| grant.delivery.clone());
             assert_eq!(*granted, grant.delivery, "{} was granted twice", grant.job.step);
         }
+    }
+
+    /// Evaluates as a leader does, if the state still waits for it.
+    fn evaluate(&mut self, (run, step, number): (RunId, Option<StepIndex>, EvaluationNumber), is_lost: bool) {
+        let Some(pending) = self.machine.pending_evaluation(run, step, number) else { return };
+        let mut values = LargeValues::default();
+        if !is_lost {
+            (0..6).for_each(|n| values.insert(large(n), Arc::new(json!({ "n": n }))));
+        }
+        let result = match pending.evaluate(&values) {
+            EvaluationOutcome::Needs(_) => {
+                Evaluation::Fault { fault: Fault::new(FaultClass::ValueLost, "test") }
+            }
+            EvaluationOutcome::Call { arguments, secrets, own_key } => {
+                let arguments = Payload::Inline(arguments.into());
+                Evaluation::Call { arguments, shown: String::new(), secrets, own_key }
+            }
+            EvaluationOutcome::Value(value) => Evaluation::Value { value: value.into() },
+            EvaluationOutcome::Done(result) => result,
+        };
+        self.append(Event::Evaluated { run, step: pending.step(), number, result });
     }
 
     fn tick(&mut self) {
@@ -185,6 +216,10 @@ impl World {
                 let delivery = DeliveryId { worker: "worker".parse().expect("a node"), number: *delivery };
                 self.append(Event::Starting { job, delivery });
             }
+            HistoryInput::Evaluate { which, is_lost } if !self.evaluations.is_empty() => {
+                let evaluation = self.evaluations.swap_remove(which % self.evaluations.len());
+                self.evaluate(evaluation, *is_lost);
+            }
             HistoryInput::Cancel(which) if !self.runs.is_empty() => {
                 let run = self.runs[which % self.runs.len()];
                 let signal = Signal::Cancel { reason: "test".to_owned() };
@@ -203,11 +238,17 @@ impl World {
             }
             HistoryInput::Together(together) => self.together = *together,
             HistoryInput::Start { .. }
+            | HistoryInput::Evaluate { .. }
             | HistoryInput::Settle { .. }
             | HistoryInput::Cancel(_)
             | HistoryInput::Repeat(_) => {}
         }
     }
+}
+
+/// Returns the address of the large value with a number.
+fn large(n: i64) -> Digest {
+    Digest::of(&n.to_be_bytes())
 }
 
 /// Returns a random report of a job.
@@ -217,6 +258,10 @@ fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
         0 => Settlement::Done(Outcome::Fault(fault.clone())),
         1 => Settlement::Done(Outcome::Indeterminate(fault.clone())),
         2 | 3 => Settlement::Again { at: at.plus(Duration::from_secs(5)), fault: fault.clone() },
+        4 => {
+            let value = Payload::Blob { digest: large(n), bytes: 100_000 };
+            Settlement::Done(Outcome::Output(Output { value, content: None }))
+        }
         _ => {
             let value = Payload::Inline(json!({ "n": n }));
             Settlement::Done(Outcome::Output(Output { value, content: None }))
@@ -251,6 +296,7 @@ fn history(inputs: &[HistoryInput], plans: &[Arc<Plan>]) -> World {
         log: Vec::new(),
         out: Vec::new(),
         runs: Vec::new(),
+        evaluations: Vec::new(),
         granted: BTreeMap::new(),
         now,
         together,
@@ -343,6 +389,7 @@ proptest! {
                 .collect();
             let mut second = Machine::restore(&drained.partition, &live, &finished).expect("restores");
             teach(&mut second, &plans);
+            second.join_plans();
             prop_assert_eq!(outstanding(&second), out);
             for record in &world.log[place..] {
                 let _ = second.apply(record, &mut Effects::new());
@@ -371,6 +418,11 @@ proptest! {
         for _ in 0..2_000 {
             if world.machine.live_run_count() == 0 {
                 break;
+            }
+            for effect in world.machine.resume() {
+                if let Effect::Evaluate { run, step, number } = effect {
+                    world.evaluate((run, step, number), false);
+                }
             }
             match outstanding(&world.machine).into_iter().next() {
                 Some(id) => {

@@ -34,10 +34,13 @@ pub enum RecordIgnored {
     /// The timer is not due yet.
     #[error("the timer's moment has not come")]
     TimerNotDue,
+    /// The state does not wait for this evaluation.
+    #[error("the evaluation is not awaited any more")]
+    NotAwaited,
     /// The run is stopping already.
     #[error("the run is stopping already")]
     AlreadyStopping,
-    /// The driver did not provide what [`Machine::needs`](super::Machine::needs) asked for.
-    #[error("a plan or a large value is missing")]
+    /// The driver did not provide the plan of [`Machine::missing_plan`](super::Machine::missing_plan).
+    #[error("a plan is missing")]
     Unprepared,
 }

@@ -19,7 +19,9 @@ mod arguments;
 mod attempts;
 mod begin;
 mod checkpoint;
+mod decision;
 mod dispatch;
+mod evaluate;
 mod failure;
 mod fire;
 mod frame;
@@ -29,6 +31,7 @@ mod in_doubt;
 mod needs;
 mod obstacle;
 mod outline;
+mod reads;
 mod resume;
 mod retention;
 mod run;
@@ -50,21 +53,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use longshore_proto::{
-    DeliveryId, Digest, Epoch, Event, Fault, FaultClass, Grant, GrantDecision, Job, JobId, Record, RunId,
-    RunStatus, RunSummary, RunView, Seq, Signal, Timer, Timestamp,
+    DeliveryId, Digest, Epoch, EvaluationNumber, Event, Fault, FaultClass, Grant, GrantDecision, Job, JobId,
+    Record, RunId, RunStatus, RunSummary, RunView, Seq, Signal, Timer, Timestamp,
 };
-use longshore_workflow::Plan;
-use serde_json::Value;
+use longshore_workflow::{Plan, StepIndex};
 
 pub use checkpoint::{RestoreError, STATE_VERSION, UnsavedState};
+pub use evaluate::{EvaluationOutcome, PendingEvaluation};
 pub use ignored::RecordIgnored;
-pub use needs::Needs;
 use outline::PlanOutline;
 pub use outline::StepDescription;
 pub use retention::Retention;
 pub use run::Run;
 pub use run_change::RunChange;
-use scope::BlobValues;
+pub use scope::LargeValues;
 pub use step::Step;
 pub use value::{NoValue, RunValue};
 
@@ -85,6 +87,15 @@ pub enum Effect {
     },
     /// Send the decision about a delivery to its worker.
     Grant(Grant),
+    /// Evaluate expressions, and append the result as [`Event::Evaluated`]; see [`Machine::pending_evaluation`].
+    Evaluate {
+        /// The run.
+        run: RunId,
+        /// The step. `None` for the outputs of the run.
+        step: Option<StepIndex>,
+        /// Number of the evaluation.
+        number: EvaluationNumber,
+    },
     /// Recall a job whose outcome is no longer wanted.
     Recall(JobId),
     /// A run changed; for updates and metrics.
@@ -120,8 +131,6 @@ pub struct Machine {
     jobs_out: usize,
     timers: timers::TimerIndex,
     plans: BTreeMap<Digest, KnownPlan>,
-    blobs: BlobValues,
-    lost_blobs: BTreeMap<Digest, String>,
     dirty: checkpoint::UnsavedChanges,
     retention: Retention,
 }
@@ -169,20 +178,6 @@ impl Machine {
         self.plans.insert(digest, known);
     }
 
-    /// Provides a large value that was asked for, or the reason why it is unavailable: runs that read it then fail.
-    pub fn provide_blob(&mut self, digest: Digest, value: Result<Arc<Value>, String>) {
-        match value {
-            Ok(value) => _ = self.blobs.insert(digest, value),
-            Err(why) => _ = self.lost_blobs.insert(digest, why),
-        }
-    }
-
-    /// Drops all large values. A later record that needs one asks for it again.
-    pub fn drop_blobs(&mut self) {
-        self.blobs.clear();
-        self.lost_blobs.clear();
-    }
-
     /// Returns the view of a run that has not ended, or ended since the last checkpoint.
     pub fn view(&self, run: RunId) -> Option<RunView> {
         self.run(run).map(Run::view)
@@ -209,7 +204,7 @@ impl Machine {
         if (record.seq, record.part) <= (self.applied, self.part) {
             return Err(RecordIgnored::AlreadyApplied);
         }
-        if !self.needs(&record.event).is_empty() {
+        if self.missing_plan(&record.event).is_some() {
             return Err(RecordIgnored::Unprepared);
         }
         let before = self.now;
@@ -262,8 +257,18 @@ impl Machine {
                 if self.live.get(run).is_some_and(|run| run.namespace != *namespace) {
                     return Err(RecordIgnored::OtherNamespace);
                 }
-                self.change(*run, effects, |run, _, now, effects| stop::cancel(run, reason, now, effects))
+                self.change(*run, effects, |run, plan, now, effects| {
+                    stop::cancel(run, plan, reason, now, effects)
+                })
             }
+            Event::Evaluated { run, step, number, result } => {
+                self.change(*run, effects, |run, plan, now, effects| {
+                    evaluate::apply(run, plan, (step.as_ref(), *number), result, now, effects)
+                })
+            }
+            Event::Continued { run } => self.change(*run, effects, |run, _, _, _| {
+                run.can_advance().then_some(()).ok_or(RecordIgnored::NotAwaited)
+            }),
             Event::Fired { epoch, timer } => self.fire(*epoch, timer, effects),
         }
     }
@@ -308,7 +313,7 @@ impl Machine {
                 let plan = Arc::clone(plan);
                 run.adopt(&plan, Arc::clone(outline));
                 self.timers.add(&run);
-                self.advance_run(&mut run, &plan, effects);
+                advance::advance(&mut run, &plan, self.now, effects);
             }
             Some(KnownPlan::Broken(why)) => run.fail(Fault::new(FaultClass::Internal, why), self.now),
             None => run.fail(Fault::new(FaultClass::Internal, "its plan is missing"), self.now),
@@ -343,7 +348,7 @@ impl Machine {
         };
         let changed = change(&mut run, &plan, self.now, effects);
         if changed.is_ok() {
-            self.advance_run(&mut run, &plan, effects);
+            advance::advance(&mut run, &plan, self.now, effects);
             self.jobs_out -= out;
             self.keep(run, before, effects);
         } else {
@@ -351,17 +356,6 @@ impl Machine {
             self.follow_changes(id);
         }
         changed
-    }
-
-    /// Advances a run. Fails it if it reads a value that is lost.
-    fn advance_run(&self, run: &mut Run, plan: &Plan, effects: &mut Effects) {
-        match self.lost_value(run, plan) {
-            Some(why) => {
-                effects.extend(run.frame.indices().filter_map(|step| run.job_id(step)).map(Effect::Recall));
-                run.fail(Fault::new(FaultClass::Internal, why), self.now);
-            }
-            None => advance::advance(run, plan, &self.blobs, self.now, effects),
-        }
     }
 
     /// Notes that outstanding calls will not be reported; `alive` is the time when their process was last known to be alive.

@@ -14,6 +14,12 @@ impl Machine {
             match self.plans.get(&run.outline.workflow.digest) {
                 Some(KnownPlan::Plan(plan, _)) => {
                     run.frame.indices().for_each(|index| resume_step(run, plan, index, &mut effects));
+                    if let Some(number) = run.evaluation {
+                        effects.push(Effect::Evaluate { run: run.id, step: None, number });
+                    }
+                    if run.can_advance() {
+                        effects.push(Effect::Append(Event::Continued { run: run.id }));
+                    }
                 }
                 Some(KnownPlan::Broken(_)) | None => {
                     // The run cannot continue. The next record about it ends it, and this cancel is that record.
@@ -32,6 +38,9 @@ impl Machine {
 
 fn resume_step(run: &Run, plan: &Plan, index: StepIndex, effects: &mut Effects) {
     let Some(step) = run.step(index).filter(|step| step.status == StepStatus::Running) else { return };
+    if let Some(number) = step.awaited_evaluation() {
+        effects.push(Effect::Evaluate { run: run.id, step: Some(index), number });
+    }
     let Some(id) = run.job_id(index) else { return };
     match step.granted_to() {
         // The job of a granted call is not sent again: no other delivery may make the call.

@@ -3,15 +3,15 @@
 //! A checkpoint stores this state, so a change of a type is a change of the format: a new field needs a default, any other
 //! change raises [`STATE_VERSION`](super::STATE_VERSION).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use longshore_proto::{
-    Fault, FaultClass, JobId, Namespace, Payload, RunId, RunStatus, StepPath, Timestamp, TraceContext,
-    WorkflowRef,
+    EvaluationNumber, Fault, FaultClass, JobId, Namespace, Payload, RunId, RunStatus, StepPath, Timestamp,
+    TraceContext, WorkflowRef,
 };
 use longshore_workflow::{Plan, StepIndex};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::frame::Frame;
 use super::outline::{self, PlanOutline, StepDescription};
@@ -45,7 +45,13 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<Box<RunError>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) outputs: Option<Box<Value>>,
+    pub(super) outputs: Option<Box<Payload>>,
+    /// Number of the evaluation of the outputs that the run waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) evaluation: Option<EvaluationNumber>,
+    /// Number of evaluations of the outputs so far.
+    #[serde(default)]
+    pub(super) evaluations: u32,
     /// Size of the values of `set` steps, as JSON text.
     #[serde(default)]
     pub(super) set_bytes: usize,
@@ -86,6 +92,8 @@ impl Run {
             frame: Frame::default(),
             error: None,
             outputs: None,
+            evaluation: None,
+            evaluations: 0,
             set_bytes: 0,
             cancel_reason: None,
             records_lost: false,
@@ -112,6 +120,31 @@ impl Run {
         self.error = Some(Box::new(RunError { fault, step: None }));
         self.status = RunStatus::Failed;
         self.finished_at = Some(at);
+    }
+
+    /// Numbers an evaluation of the outputs, which the run waits for from now on.
+    pub(super) fn next_evaluation(&mut self) -> EvaluationNumber {
+        self.evaluations = self.evaluations.saturating_add(1);
+        let number = EvaluationNumber(self.evaluations);
+        self.evaluation = Some(number);
+        number
+    }
+
+    /// Returns a copy with the values of some steps only.
+    pub(super) fn with_only(&self, values: &BTreeSet<StepIndex>) -> Self {
+        let frame = self.frame.with_only(values);
+        Self {
+            id: self.id,
+            namespace: self.namespace.clone(),
+            outline: Arc::clone(&self.outline),
+            inputs: self.inputs.clone(),
+            trace: self.trace.clone(),
+            error: self.error.clone(),
+            outputs: None,
+            cancel_reason: None,
+            frame,
+            ..*self
+        }
     }
 
     /// Returns a step by its index in the plan; `None` if the plan has fewer steps.

@@ -9,20 +9,21 @@ mod order;
 mod recovery;
 mod retry;
 mod stop;
+mod values;
 mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, DeliveryId, Digest, Event, Fault, FaultClass, Grant, GrantDecision, Job, JobId,
-    Namespace, Outcome, Output, Partition, Payload, Record, RunId, Sent, Seq, Settlement, Signal, StepPath,
-    Timer, TimerKind, Timestamp,
+    Attempt, AttemptRecord, DeliveryId, Digest, Evaluation, EvaluationNumber, Event, Fault, FaultClass,
+    Grant, GrantDecision, INLINE_LIMIT_BYTES, Job, JobId, Namespace, Outcome, Output, Partition, Payload,
+    Record, RunId, Sent, Seq, Settlement, Signal, StepPath, Timer, TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, compile};
 use serde_json::{Map, Value};
 
-use super::{Effect, Effects, Machine};
+use super::{Effect, Effects, EvaluationOutcome, LargeValues, Machine};
 
 /// A machine that leads, one run, and the log it reads.
 pub(super) struct Scenario {
@@ -31,6 +32,10 @@ pub(super) struct Scenario {
     pub(super) run: RunId,
     pub(super) log: Vec<Record>,
     pub(super) jobs: Vec<Job>,
+    /// Large values that were kept.
+    values: Vec<(Digest, Arc<Value>)>,
+    /// Events that the machine wants appended.
+    appended: Vec<Event>,
     at: Timestamp,
 }
 
@@ -60,7 +65,16 @@ impl Scenario {
         let mut machine = Machine::new();
         machine.provide_plan(plan.digest, Ok(Arc::clone(&plan)));
         let run = RunId::new(Partition(0), START, 1);
-        let mut scenario = Self { machine, plan, run, log: Vec::new(), jobs: Vec::new(), at: START };
+        let mut scenario = Self {
+            machine,
+            plan,
+            run,
+            log: Vec::new(),
+            jobs: Vec::new(),
+            values: Vec::new(),
+            appended: Vec::new(),
+            at: START,
+        };
         scenario.record(leader(false));
         scenario
     }
@@ -123,8 +137,18 @@ impl Scenario {
                 self.machine.provide_plan(self.plan.digest, Err("the plan is no plan any more".to_owned()));
                 "nothing".to_owned()
             }
+            "keep" => {
+                let (name, value) = rest.split_once(' ').expect("a name and a value");
+                let value = serde_json::from_str(value).expect("a value is JSON");
+                self.values.push((large(name), Arc::new(value)));
+                "nothing".to_owned()
+            }
+            "evaluate" => {
+                let (step, number) = rest.rsplit_once('#').expect("step#number");
+                self.evaluate(step, EvaluationNumber(number.parse().expect("a number")))
+            }
             "lose" => {
-                self.machine.provide_blob(large(rest), Err(format!("the large value {rest} is gone")));
+                self.values.retain(|(digest, _)| *digest != large(rest));
                 "nothing".to_owned()
             }
             "again" => {
@@ -154,7 +178,13 @@ impl Scenario {
         self.log.push(record.clone());
         let mut effects = Effects::new();
         match self.machine.apply(&record, &mut effects) {
-            Ok(()) => self.describe(effects),
+            Ok(()) => {
+                let mut lines = self.describe(effects);
+                for event in std::mem::take(&mut self.appended) {
+                    lines = format!("{lines}, {}", self.record(event));
+                }
+                lines
+            }
             Err(refused) => format!("refused: {refused}"),
         }
     }
@@ -189,7 +219,42 @@ impl Scenario {
         self.machine = Machine::restore(&drained.partition, &live, &[]).expect("restores");
         assert_eq!(self.machine.missing_plans().is_empty(), live.is_empty());
         self.machine.provide_plan(self.plan.digest, Ok(Arc::clone(&self.plan)));
+        self.machine.join_plans();
         "nothing".to_owned()
+    }
+
+    /// Evaluates as a leader does, with the values that were kept, and appends the result.
+    fn evaluate(&mut self, step: &str, number: EvaluationNumber) -> String {
+        let index = (step != "outputs").then(|| self.plan.find_id(step).expect("a step"));
+        let Some(pending) = self.machine.pending_evaluation(self.run, index, number) else {
+            return "not awaited".to_owned();
+        };
+        let mut values = LargeValues::default();
+        for (digest, value) in &self.values {
+            values.insert(*digest, Arc::clone(value));
+        }
+        let mut stored = |value: Value| {
+            let text = value.to_string();
+            if text.len() <= INLINE_LIMIT_BYTES {
+                return Payload::Inline(value);
+            }
+            let digest = Digest::of(text.as_bytes());
+            self.values.push((digest, Arc::new(value)));
+            Payload::Blob { digest, bytes: text.len() as u64 }
+        };
+        let result = match pending.evaluate(&values) {
+            EvaluationOutcome::Needs(_) => {
+                Evaluation::Fault { fault: Fault::new(FaultClass::ValueLost, "it is gone") }
+            }
+            EvaluationOutcome::Call { arguments, secrets, own_key } => {
+                let arguments = Value::Object(arguments);
+                let shown = pending.shown(arguments.to_string());
+                Evaluation::Call { arguments: stored(arguments), shown, secrets, own_key }
+            }
+            EvaluationOutcome::Value(value) => Evaluation::Value { value: stored(value) },
+            EvaluationOutcome::Done(result) => result,
+        };
+        self.record(Event::Evaluated { run: self.run, step: pending.step(), number, result })
     }
 
     /// Returns the statuses of the steps.
@@ -234,6 +299,18 @@ impl Scenario {
                 Effect::Grant(Grant { job, delivery, decision }) => {
                     let verb = if decision == GrantDecision::Granted { "grant" } else { "deny" };
                     lines.push(format!("{verb} {}#{} to {delivery}", job.step, job.attempt));
+                }
+                Effect::Evaluate { step, number, .. } => {
+                    let step = step.and_then(|index| self.plan.step(index)).map(|step| step.path.to_string());
+                    lines.push(format!(
+                        "evaluate {}#{}",
+                        step.unwrap_or_else(|| "outputs".to_owned()),
+                        number.0
+                    ));
+                }
+                Effect::Append(event @ Event::Continued { .. }) => {
+                    lines.push("continued".to_owned());
+                    self.appended.push(event);
                 }
                 Effect::Recall(job) => lines.push(format!("recall {}#{}", job.step, job.attempt)),
                 Effect::Append(Event::Signalled { signal: Signal::Cancel { .. }, .. }) => {

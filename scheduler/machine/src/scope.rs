@@ -1,10 +1,11 @@
 //! Scope of the expressions of a run.
 //!
-//! All values come from the run's state, so the same state gives the same values. Large values are those that the driver has
-//! provided; see [`needs`](super::needs).
+//! All values come from the run's state, so the same state gives the same values. Large values are not in the state; an
+//! expression that reads one that is not known is evaluated again when it is.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use longshore_proto::{Digest, Payload, StepStatus};
@@ -13,14 +14,38 @@ use serde_json::{Map, Value, json};
 
 use super::Run;
 
-/// Large values that the driver provided, by content address.
-pub(super) type BlobValues = BTreeMap<Digest, Arc<Value>>;
+/// Large values by content address, and the addresses of those that were missing.
+#[derive(Debug, Default)]
+pub struct LargeValues {
+    known: BTreeMap<Digest, Arc<Value>>,
+    missing: RefCell<BTreeSet<Digest>>,
+}
+
+impl LargeValues {
+    /// Adds a value.
+    pub fn insert(&mut self, digest: Digest, value: Arc<Value>) {
+        self.known.insert(digest, value);
+    }
+
+    /// Returns the addresses of the values that were read and are not known, and forgets them.
+    pub(super) fn take_missing(&self) -> BTreeSet<Digest> {
+        self.missing.take()
+    }
+
+    fn get(&self, digest: &Digest) -> Option<&Value> {
+        let found = self.known.get(digest);
+        if found.is_none() {
+            self.missing.borrow_mut().insert(*digest);
+        }
+        found.map(Arc::as_ref)
+    }
+}
 
 /// A run as the scope of an expression.
 pub(super) struct RunScope<'a> {
     pub(super) run: &'a Run,
     pub(super) plan: &'a Plan,
-    pub(super) blobs: &'a BlobValues,
+    pub(super) values: &'a LargeValues,
     /// The group whose failures count for `success()`. `None` at the top.
     pub(super) group: Option<StepIndex>,
 }
@@ -29,7 +54,7 @@ impl RunScope<'_> {
     fn value<'a>(&'a self, payload: &'a Payload) -> Option<Cow<'a, Value>> {
         match payload {
             Payload::Inline(value) => Some(Cow::Borrowed(value)),
-            Payload::Blob { digest, .. } => self.blobs.get(digest).map(|value| Cow::Borrowed(&**value)),
+            Payload::Blob { digest, .. } => self.values.get(digest).map(Cow::Borrowed),
         }
     }
 

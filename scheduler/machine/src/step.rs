@@ -4,11 +4,11 @@
 //! change raises [`STATE_VERSION`](super::STATE_VERSION).
 
 use longshore_proto::{
-    Attempt, AttemptRecord, DeliveryId, Fault, Output, SecretPlace, StepStatus, Timestamp,
+    Attempt, AttemptRecord, DeliveryId, EvaluationNumber, Fault, Output, SecretPlace, StepStatus, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
-use super::arguments::kept;
+use super::arguments::Arguments;
 
 /// State of one step of a run. A step that has not begun takes no memory beyond this.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -46,6 +46,12 @@ pub(super) struct StepRecord {
     /// Reason why the step was skipped, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) skipped_because: Option<Box<str>>,
+    /// Number of the last evaluation of the step by a leader.
+    #[serde(default)]
+    pub(super) evaluation: EvaluationNumber,
+    /// The step waits for that evaluation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_evaluating: bool,
     /// Deadline of a group that has one and has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) deadline: Option<Timestamp>,
@@ -56,8 +62,8 @@ pub(super) struct StepRecord {
 pub(super) struct OutstandingCall {
     /// First attempt of the job that is outstanding, or that is sent when its timer fires.
     pub(super) attempt: Attempt,
-    /// Arguments as JSON text: an object, rendered once, so that every attempt sends the same.
-    pub(super) arguments: Box<str>,
+    /// Arguments, rendered once, so that every attempt sends the same.
+    pub(super) arguments: Arguments,
     /// Bytes of the arguments that are kept when the call has ended.
     pub(super) kept_bytes: usize,
     /// Places in the arguments where the worker inserts secrets.
@@ -116,8 +122,13 @@ impl Step {
 
     /// Returns the arguments of the call as JSON text, shortened.
     pub(super) fn arguments(&self) -> Option<Box<str>> {
-        let call = self.call.as_ref().map(|call| kept(call.arguments.clone(), call.kept_bytes));
+        let call = self.call.as_ref().map(|call| call.arguments.clone().shown(call.kept_bytes));
         call.or_else(|| self.record.as_ref()?.arguments.clone())
+    }
+
+    /// Returns the number of the evaluation that the step waits for.
+    pub(super) fn awaited_evaluation(&self) -> Option<EvaluationNumber> {
+        self.record.as_ref().filter(|record| record.is_evaluating).map(|record| record.evaluation)
     }
 
     /// Returns the record to change.
@@ -165,9 +176,10 @@ impl Step {
     /// Ends the step, with the fault if it failed.
     pub(super) fn end(&mut self, status: StepStatus, fault: Option<Fault>, at: Timestamp) {
         self.status = status;
-        let arguments = self.call.take().map(|call| kept(call.arguments, call.kept_bytes));
+        let arguments = self.call.take().map(|call| call.arguments.shown(call.kept_bytes));
         let record = self.record_mut();
         record.arguments = arguments;
+        record.is_evaluating = false;
         record.finished_at = Some(at);
         record.error = fault.map(Box::new);
         record.deadline = None;

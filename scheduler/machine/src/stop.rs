@@ -26,6 +26,7 @@ const NOT_CALLED: &str = "cancelled before the call: its process ended, and the 
 /// Applies a cancel.
 pub(super) fn cancel(
     run: &mut Run,
+    plan: &Plan,
     reason: &str,
     now: Timestamp,
     effects: &mut Effects,
@@ -35,7 +36,7 @@ pub(super) fn cancel(
     }
     run.status = RunStatus::Cancelling;
     run.cancel_reason = Some(truncate(reason, REASON_CHARS).into_owned());
-    recall(run, |_| true, now, effects);
+    recall(run, plan, |_| true, now, effects);
     Ok(())
 }
 
@@ -65,7 +66,7 @@ pub(super) fn run_out_of_time(run: &mut Run, plan: &Plan, now: Timestamp, effect
             Fault::new(FaultClass::Timeout, format!("the run did not end within its timeout of {limit:?}"));
         run.error = Some(Box::new(RunError { fault, step: None }));
     }
-    recall(run, |_| true, now, effects);
+    recall(run, plan, |_| true, now, effects);
 }
 
 /// Stops a group at its deadline.
@@ -88,7 +89,7 @@ pub(super) fn group_out_of_time(
     let is_inside = |step: StepIndex| {
         plan.step(step).is_some_and(|step| plan.groups_around(step).any(|group| group == index))
     };
-    recall(run, is_inside, now, effects);
+    recall(run, plan, is_inside, now, effects);
     Ok(())
 }
 
@@ -112,13 +113,33 @@ fn end_unreported(run: &mut Run, index: StepIndex, why: &str, now: Timestamp) {
 }
 
 /// Gives up the retries of some steps, and recalls their outstanding calls.
-fn recall(run: &mut Run, which: impl Fn(StepIndex) -> bool, now: Timestamp, effects: &mut Effects) {
+fn recall(
+    run: &mut Run,
+    plan: &Plan,
+    which: impl Fn(StepIndex) -> bool,
+    now: Timestamp,
+    effects: &mut Effects,
+) {
     for index in run.frame.indices() {
-        if run.step(index).is_some_and(|step| step.call.is_some()) && which(index) {
+        let Some(step) = run.step(index).filter(|_| which(index)) else { continue };
+        if step.call.is_some() {
             recall_step(run, index, now, effects);
+        } else if step.awaited_evaluation().is_some() {
+            begin_again(run, plan, index);
         }
     }
     end_lost(run, now);
+}
+
+/// Lets a step that waits for an evaluation begin again: whether it runs at all is decided anew.
+fn begin_again(run: &mut Run, plan: &Plan, index: StepIndex) {
+    run.change(index, |step| {
+        step.status = StepStatus::Pending;
+        let record = step.record_mut();
+        record.is_evaluating = false;
+        record.started_at = None;
+    });
+    run.frame.put_back(plan, index);
 }
 
 /// Gives up the retries of a step, and recalls its outstanding call. The run waits for the report of a call that may have begun.

@@ -97,7 +97,7 @@ impl Run {
         let run = self.id;
         let path = match wanted {
             RunValue::Outputs => {
-                let outputs = self.outputs.as_deref().cloned().map(Payload::Inline);
+                let outputs = self.outputs.as_deref().cloned();
                 return outputs.ok_or(NoValue::NoOutputs { run, status: self.status.as_str() });
             }
             RunValue::Output(path) | RunValue::Content(path) => path,

@@ -34,7 +34,7 @@ impl Run {
             summary: self.summary(),
             inputs: shown(self.inputs.clone()),
             steps: self.frame.indices().filter_map(|index| self.step_view(index)).collect(),
-            outputs: self.outputs.as_deref().cloned(),
+            outputs: self.outputs.as_deref().cloned().map(shown),
         }
     }
 
@@ -103,6 +103,9 @@ fn waiting_for(step: &Step) -> Option<String> {
         StepStatus::Retrying => next_attempt_at(step).map(|at| format!("its next attempt at {at}")),
         StepStatus::Running if step.stopped && step.call.is_some() => {
             Some("the end of its call, which was cancelled".to_owned())
+        }
+        StepStatus::Running if step.awaited_evaluation().is_some() => {
+            Some("its expressions, which read large values or take long".to_owned())
         }
         _ => None,
     }

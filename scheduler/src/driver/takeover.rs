@@ -9,6 +9,7 @@ use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, Seq};
 use tracing::info;
 
 use super::Driver;
+use super::evaluations::Evaluations;
 use super::pending_recalls::PendingRecalls;
 use super::pending_updates::PendingUpdates;
 use super::send::append;
@@ -61,6 +62,7 @@ impl Driver {
             epoch,
             excluded_runs: BTreeSet::new(),
             unsent_jobs: UnsentJobs::default(),
+            evaluations: Evaluations::new(Arc::clone(&backend.blobs)),
             recalls: PendingRecalls::new(Arc::clone(&backend.jobs)),
             effects: Effects::new(),
             updates: PendingUpdates::new(updates),

@@ -1,19 +1,33 @@
-//! The budget of work for the expressions of one log record.
+//! Budgets of work for expressions.
 
 use super::meter::WorkMeter;
 
-/// The budget of one record, shared by all expressions that are evaluated while the record is applied.
+/// Units of work for the expressions of one record: at most 0.1 s of work in a release build, because a record is applied on a
+/// thread that serves others too.
+const RECORD_UNITS: u64 = 1_000_000;
+
+/// A budget of work, shared by all expressions that are evaluated with it.
 ///
-/// Work is counted in units that depend on expressions and values only, not on measured time. So a record costs the same on
-/// every machine and in every replay. When the budget is exhausted, all further expressions of the record fail.
+/// Work is counted in units that depend on expressions and values only, not on measured time. So it costs the same on every
+/// machine and in every replay. When the budget is exhausted, all further expressions fail.
 #[derive(Debug)]
 pub struct WorkBudget(WorkMeter);
 
 impl WorkBudget {
-    /// Creates a full budget.
+    /// Creates the budget of one step, or of the outputs of a run.
     #[expect(clippy::new_without_default, reason = "an implicit budget would be one for each expression")]
     pub fn new() -> Self {
         Self(WorkMeter::new())
+    }
+
+    /// Creates the budget of one log record, which is a tenth of that of a step.
+    pub fn of_record() -> Self {
+        Self(WorkMeter::with_units(RECORD_UNITS))
+    }
+
+    /// Returns true if the budget is exhausted: an expression failed for that reason.
+    pub fn is_spent(&self) -> bool {
+        self.0.is_spent()
     }
 
     /// Creates a smaller budget, for tests.

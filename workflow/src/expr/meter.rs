@@ -1,4 +1,4 @@
-//! The meter, which limits the work of the expressions of one record.
+//! The meter, which limits the work of expressions.
 //!
 //! The crate `cel` has no limit of work: nested loops over large lists, or repeated concatenation, could take minutes and
 //! gigabytes. So `bind` transforms the tree: every operation that loops, copies or compares first calls a function that
@@ -14,9 +14,9 @@ use serde_json::Value;
 use super::patterns::CompiledPatterns;
 use super::units::RemainingUnits;
 
-/// Units of work for the expressions of one record. A unit is at most 100 ns of work in a release build, so a record takes at
-/// most a second and some hundred megabytes of memory. A record that starts 1,000 parallel steps, each with four usual
-/// expressions, takes about a tenth of the units. Both numbers are measured, and documented in docs/language.md.
+/// Units of work for the expressions of one step. A unit is at most 100 ns of work in a release build, so a step takes at
+/// most a second and some hundred megabytes of memory. 1,000 steps with four usual expressions each take about a tenth of the
+/// units. Both numbers are measured, and documented in docs/language.md.
 const UNITS: u64 = 10_000_000;
 
 /// Bytes of text for one unit of work.
@@ -24,7 +24,7 @@ const BYTES_PER_UNIT: usize = 64;
 
 static TYPE: Type = Type::new_unspecified_type("longshore.meter");
 
-/// The meter of one record.
+/// The meter of one budget.
 #[derive(Debug)]
 pub(super) struct WorkMeter {
     left: RemainingUnits,
@@ -36,7 +36,6 @@ impl WorkMeter {
         Self { left: RemainingUnits::new(UNITS), patterns: CompiledPatterns::default() }
     }
 
-    #[cfg(test)]
     pub(super) fn with_units(units: u64) -> Self {
         Self { left: RemainingUnits::new(units), ..Self::new() }
     }

@@ -85,6 +85,16 @@ impl Order {
         }
     }
 
+    /// Returns true if a step can begin; a call only if `with_calls`.
+    pub(super) fn can_begin(&self, with_calls: bool) -> bool {
+        !self.ready_others.is_empty() || with_calls && !self.ready_calls.is_empty()
+    }
+
+    /// Returns a copy that only knows where steps failed.
+    pub(super) fn failures(&self) -> Self {
+        Self { failed: self.failed.clone(), ..Self::default() }
+    }
+
     /// Notes that a step ended. Returns its group if that is running and has no other member left.
     pub(super) fn note_ended(&mut self, plan: &Plan, steps: &[Step], index: StepIndex) -> Option<StepIndex> {
         let step = plan.step(index)?;
@@ -136,7 +146,8 @@ impl Order {
         *left == 0
     }
 
-    fn add_ready(&mut self, step: &longshore_workflow::Step, index: StepIndex) {
+    /// Lets a step begin.
+    pub(super) fn add_ready(&mut self, step: &longshore_workflow::Step, index: StepIndex) {
         match step.kind {
             StepKind::Call(_) => self.ready_calls.insert(index),
             StepKind::Set(_) | StepKind::Parallel { .. } => self.ready_others.insert(index),

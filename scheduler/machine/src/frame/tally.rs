@@ -1,6 +1,6 @@
 //! Sums over the steps of a frame.
 
-use longshore_proto::{Payload, StepStatus, Timestamp};
+use longshore_proto::{StepStatus, Timestamp};
 
 use crate::step::Step;
 use crate::timers::StepTimer;
@@ -8,14 +8,12 @@ use crate::timers::StepTimer;
 /// Sums over the steps of a frame.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Tally {
-    /// Calls without an outcome.
+    /// Calls without an outcome, and steps that wait for an evaluation.
     pub(super) calls: u32,
     /// Calls whose job is outstanding.
     pub(super) jobs_out: u32,
     /// Size of the arguments of calls without an outcome, as JSON text in bytes.
     pub(super) argument_bytes: usize,
-    /// Steps with a large value.
-    pub(super) blobs: u32,
 }
 
 /// The part of a step that counts for the sums, the order and the timers.
@@ -24,7 +22,6 @@ pub(super) struct Footprint {
     call: bool,
     job_out: bool,
     argument_bytes: usize,
-    blob: bool,
     due_at: Option<Timestamp>,
     doubt_ends_at: Option<Timestamp>,
     grace_ends_at: Option<Timestamp>,
@@ -36,30 +33,23 @@ impl Tally {
         self.calls += u32::from(step.call);
         self.jobs_out += u32::from(step.job_out);
         self.argument_bytes = self.argument_bytes.saturating_add(step.argument_bytes);
-        self.blobs += u32::from(step.blob);
     }
 
     pub(super) fn subtract(&mut self, step: &Footprint) {
         self.calls -= u32::from(step.call);
         self.jobs_out -= u32::from(step.job_out);
         self.argument_bytes = self.argument_bytes.saturating_sub(step.argument_bytes);
-        self.blobs -= u32::from(step.blob);
     }
 }
 
 impl Footprint {
     pub(super) fn of(step: &Step) -> Self {
         let call = step.call.as_deref();
-        let is_blob = |payload: &Payload| payload.blob().is_some();
-        let has_blob = |output: &longshore_proto::Output| {
-            is_blob(&output.value) || output.content.as_ref().is_some_and(is_blob)
-        };
         Self {
             has_ended: step.status.is_terminal(),
-            call: call.is_some(),
+            call: call.is_some() || step.awaited_evaluation().is_some(),
             job_out: call.is_some() && step.status == StepStatus::Running,
-            argument_bytes: call.map_or(0, |call| call.arguments.len()),
-            blob: step.output().is_some_and(has_blob),
+            argument_bytes: call.map_or(0, |call| call.arguments.bytes_in_state()),
             due_at: call.and_then(|call| call.due_at),
             doubt_ends_at: call.and_then(|call| call.doubt_ends_at),
             grace_ends_at: call.and_then(|call| call.grace_ends_at),
