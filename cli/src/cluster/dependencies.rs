@@ -36,6 +36,8 @@ pub(super) struct Dependencies {
     pub(super) streams: Vec<Arc<Dependency>>,
     /// The limits of the NATS account.
     pub(super) account: Dependency,
+    /// Permissions of NATS whose lack no request reports.
+    pub(super) permissions: Dependency,
     /// Room in the logs for more runs. Only schedulers measure it.
     pub(super) logs_room: Option<LogsRoom>,
     /// Writes of probe keys to Redis.
@@ -73,6 +75,7 @@ impl Dependencies {
                 .map(|name| Arc::new(Dependency::of_probe(name)))
                 .collect(),
             account: Dependency::of_probe("NATS account"),
+            permissions: Dependency::of_traffic("permissions of NATS", "permission"),
             logs_room: (role == ProcessRole::Scheduler).then(LogsRoom::default),
             redis: Dependency::of_probe("redis"),
             redis_settings: Dependency::of_probe("settings of redis"),
@@ -87,7 +90,8 @@ impl Dependencies {
 
     /// Iterates over all stores: first those that are probed.
     fn all(&self) -> impl Iterator<Item = &Dependency> {
-        let probes = [&self.account, &self.redis, &self.redis_settings, &self.same_redis].into_iter();
+        let probes = [&self.account, &self.permissions, &self.redis, &self.redis_settings, &self.same_redis]
+            .into_iter();
         let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints);
         let single = [
             &self.jobs,
