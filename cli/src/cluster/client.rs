@@ -206,7 +206,8 @@ impl Client {
 
     /// Subscribes to the notifications about a run.
     pub(crate) async fn listen(&self, run: RunId) -> Result<BoxStream<'static, RunNotification>, Failure> {
-        let events = self.nats.events().subscribe(&self.namespace, run).await?;
+        let events = self.nats.events().subscribe(&self.namespace, run).await;
+        let events = events.map_err(|error| Failure::new(connect::exit_of(&error), error.to_string()))?;
         Ok(events.filter_map(async |(what, body)| notification(&what, &body)).boxed())
     }
 
