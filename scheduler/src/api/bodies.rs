@@ -72,6 +72,8 @@ pub(super) struct ListBody {
     pub(super) since: Option<Timestamp>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) indeterminate: bool,
     pub(super) after: Option<RunCursor>,
     #[serde(default)]
     pub(super) limit: usize,
