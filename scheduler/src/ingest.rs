@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{StreamExt, stream};
-use longshore_ports::{DeadLetters, Incoming, Receipt, Submissions, outage};
+use longshore_ports::{DeadLetters, Incoming, Receipt, Submissions, on_blocking_thread, outage};
 use longshore_proto::{Event, Namespace, Partition, RunId, WorkflowName};
 use longshore_workflow::Plan;
 use tokio::task::{JoinError, JoinSet, yield_now};
@@ -34,7 +34,7 @@ pub(crate) use self::decode::decode_dead_letter;
 use self::deferred::{BatchResult, DeferredSubmits, log_deferred};
 use crate::audit::audit_published;
 use crate::backpressure::Backpressure;
-use crate::blocking::{SMALL_BYTES, on_blocking_thread};
+use crate::blocking::SMALL_BYTES;
 use crate::refusal::Refusal;
 use crate::submit::{SubmitDigest, SubmitHandler};
 use crate::submit_request::SubmitRequest;

@@ -9,6 +9,7 @@
 //! ```
 
 mod driver;
+mod large_values;
 pub mod launcher;
 pub mod mcp;
 mod presence;
