@@ -14,5 +14,5 @@ pub mod launcher;
 pub mod mcp;
 mod presence;
 
-pub use driver::{Worker, WorkerConfig};
+pub use driver::{JobWaits, WaitReason, WaitSummary, Worker, WorkerConfig};
 pub use presence::{StoreProblems, WorkerPresence};
