@@ -8,14 +8,13 @@ mod log_time;
 use std::sync::Arc;
 
 use longshore_machine::{Effects, Machine, RecordIgnored};
-use longshore_ports::{Backend, LogEntry, LogReader, clock};
+use longshore_ports::{Backend, LogEntry, LogReader, clock, on_blocking_thread};
 use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use self::log_time::LogTime;
-use crate::blocking::on_blocking_thread;
 use crate::recovery::{LogPosition, Recovered};
 use crate::retry::retry;
 use crate::value_count::{LARGE_VALUE_LIMIT, check_json};

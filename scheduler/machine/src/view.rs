@@ -26,6 +26,7 @@ impl Run {
             failed_step: self.error.as_ref().and_then(|error| error.step.clone()),
             cancel_reason: self.cancel_reason.clone(),
             labels: self.labels.clone(),
+            indeterminate: self.steps.iter().filter(|step| step.status == StepStatus::Indeterminate).count(),
         }
     }
 
