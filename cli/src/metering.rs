@@ -94,6 +94,10 @@ fn describe() {
     let up = "1 if the last attempt to connect to an MCP server succeeded, else 0.";
     describe_gauge!("longshore_mcp_server_up", up);
     describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
+    let waiting = "Jobs of this worker that wait before their call, by reason: claim or grant.";
+    describe_gauge!("longshore_worker_jobs_waiting", waiting);
+    let oldest = "The longest of these waits so far, by reason.";
+    describe_gauge!("longshore_worker_oldest_wait_seconds", Unit::Seconds, oldest);
     describe_counter!("longshore_dlq_messages_total", "Submits refused without an answer, by reason.");
     describe_counter!(
         "longshore_streams_restored_total",

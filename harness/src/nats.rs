@@ -1,6 +1,7 @@
 //! Starts nats-server, and waits until a server with the given name answers.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -29,15 +30,29 @@ pub async fn start(
     server_name: &str,
     settings: &str,
 ) -> Result<Process, StartError> {
-    let text = format!("listen: {}\nserver_name: {server_name:?}\n{settings}", port.address());
-    let file = launch.folder.join(CONFIGURATION);
-    fs::write(&file, text).map_err(failed_to(format!("write {}", file.display())))?;
+    let file = configure(&launch.folder, port, server_name, settings)?;
     let mut launch = launch.clone();
     launch.arguments.extend(["--config".to_owned(), file.display().to_string()]);
     let mut process = launch.start()?;
     let wait = AnswerWait::new();
     while !wait.is_over(&mut process, port, identify(port, server_name).await).await? {}
     Ok(process)
+}
+
+/// Writes the configuration file in a folder. A running server reads it again when it gets SIGHUP.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn configure(
+    folder: &Path,
+    port: &OwnedPort,
+    server_name: &str,
+    settings: &str,
+) -> Result<PathBuf, StartError> {
+    let text = format!("listen: {}\nserver_name: {server_name:?}\n{settings}", port.address());
+    let file = folder.join(CONFIGURATION);
+    fs::write(&file, text).map_err(failed_to(format!("write {}", file.display())))?;
+    Ok(file)
 }
 
 /// Reads the first message of the server: `INFO {"server_name":"...",...}`. It is not encrypted.

@@ -12,11 +12,12 @@
 //! ```
 //!
 //! The crate also contains what callers and adapters share: the [`clock`], the rate limit for log lines about [`outage`]s,
-//! [`retry`], the [`NamespaceSemaphore`] of a bounded resource, and functions on addresses ([`is_loopback`], [`redact_addresses`]).
+//! [`retry`], the [`NamespaceSemaphore`] of a bounded resource, long work [on a blocking thread](on_blocking_thread), and functions on addresses ([`is_loopback`], [`redact_addresses`]).
 
 mod address;
 mod backend;
 mod blobs;
+mod blocking;
 mod call_updates;
 mod catalog;
 mod cause;
@@ -41,6 +42,7 @@ mod workflows;
 pub use address::{blanked_addresses, redact_addresses};
 pub use backend::Backend;
 pub use blobs::Blobs;
+pub use blocking::{LONG_WORK_BYTES, on_blocking_thread, run_by_size};
 pub use call_updates::CallUpdates;
 pub use catalog::{Catalog, WorkerEntry};
 pub use cause::ErrorCause;

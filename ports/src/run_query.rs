@@ -27,6 +27,8 @@ pub struct RunQuery {
     pub since: Option<Timestamp>,
     /// Labels that the workflow has to have.
     pub labels: BTreeMap<String, String>,
+    /// Matches only runs with an indeterminate step.
+    pub indeterminate: bool,
     /// Position in the list after which the page begins.
     pub after: Option<RunCursor>,
     /// Number of runs on the page, at most [`PAGE_LIMIT`]. Zero means [`PAGE_LIMIT`].
@@ -46,6 +48,7 @@ impl RunQuery {
             && self.workflow.as_ref().is_none_or(|workflow| *workflow == run.workflow.name)
             && self.since.is_none_or(|since| run.submitted_at >= since)
             && self.labels.iter().all(|(name, value)| run.labels.get(name) == Some(value))
+            && (!self.indeterminate || run.indeterminate > 0)
             && self.after.is_none_or(|after| RunCursor::of(run) < after)
     }
 }

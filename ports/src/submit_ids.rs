@@ -8,7 +8,7 @@ use crate::Error;
 /// The store of recent submits, by run id.
 ///
 /// A later submit with the same id is compared with the run in the checkpoint. This store covers the time until the run is
-/// in a checkpoint: every scheduler records a request before it appends it. It is advisory, like a lease: the log determines
+/// in a checkpoint: every scheduler records a submit with an id before it appends it. It is advisory, like a lease: the log determines
 /// the submit of a run, and if the store loses a record, a differing submit is accepted without an error.
 #[async_trait]
 pub trait SubmitIds: Send + Sync {

@@ -132,6 +132,14 @@ pub struct RunSummary {
     /// Labels from the workflow.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Number of steps that are indeterminate. Rows of older versions do not have it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub indeterminate: usize,
+}
+
+/// Returns true for a count that is not serialized.
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Display form of a step.

@@ -3,13 +3,10 @@
 //! To compile a workflow of 1 MiB takes about a second. On a thread of the runtime it would delay all other tasks of the
 //! thread: requests of other namespaces, submits, and answers to health checks.
 
-use std::future::pending;
-use std::panic::resume_unwind;
 use std::thread::available_parallelism;
 
-use longshore_ports::{NamespacePermits, NamespaceSemaphore};
+use longshore_ports::{NamespacePermits, NamespaceSemaphore, on_blocking_thread};
 use longshore_proto::Namespace;
-use tokio::task::spawn_blocking;
 
 /// Bodies and values up to this size are decoded on the thread of the runtime: about 1 ms of work.
 pub(crate) const SMALL_BYTES: usize = 64 * 1024;
@@ -55,18 +52,6 @@ impl CheckPermit {
             result
         })
         .await
-    }
-}
-
-/// Runs `work` on a blocking thread. A panic of `work` continues in the caller.
-pub(crate) async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            // The runtime is shutting down and does not poll the caller again.
-            Err(_) => pending().await,
-        },
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{StreamExt, stream};
-use longshore_ports::{DeadLetters, Incoming, Receipt, Submissions, outage};
+use longshore_ports::{DeadLetters, Incoming, Receipt, Submissions, on_blocking_thread, outage};
 use longshore_proto::{Event, Namespace, Partition, RunId, WorkflowName};
 use longshore_workflow::Plan;
 use tokio::task::{JoinError, JoinSet, yield_now};
@@ -34,9 +34,9 @@ pub(crate) use self::decode::decode_dead_letter;
 use self::deferred::{BatchResult, DeferredSubmits, log_deferred};
 use crate::audit::audit_published;
 use crate::backpressure::Backpressure;
-use crate::blocking::{SMALL_BYTES, on_blocking_thread};
+use crate::blocking::SMALL_BYTES;
 use crate::refusal::Refusal;
-use crate::submit::SubmitHandler;
+use crate::submit::{SubmitDigest, SubmitHandler};
 use crate::submit_request::SubmitRequest;
 
 /// Maximum number of messages of a batch. Each workflow is looked up once for a batch.
@@ -80,6 +80,14 @@ pub struct Ingest {
     submissions: Arc<dyn Submissions>,
     dead_letters: Arc<dyn DeadLetters>,
     backpressure: Backpressure,
+}
+
+/// A submit that was checked.
+struct CheckedSubmit {
+    event: Event,
+    partition: Partition,
+    /// The client chose an id.
+    has_id: bool,
 }
 
 /// Checked submits of one partition: the event of each, and its message.
@@ -227,12 +235,17 @@ impl Ingest {
             .map(async |(request, message)| (self.check(request, &plans, &rooms).await, message));
         let mut checked = pin!(checks.buffered(CONCURRENT_CHECKS));
         let (mut accepted, mut refused) = (BTreeMap::<Partition, CheckedSubmits>::new(), Vec::new());
+        let mut with_id = Vec::new();
         while let Some((result, message)) = checked.next().await {
             match result {
-                Ok((partition, event)) => accepted.entry(partition).or_default().add(event, message),
+                Ok(CheckedSubmit { event, partition, has_id }) => {
+                    with_id.extend(SubmitDigest::of(&event).filter(|_| has_id));
+                    accepted.entry(partition).or_default().add(event, message);
+                }
                 Err(refusal) => refused.push((refusal, message)),
             }
         }
+        self.submits.note_published(&with_id).await;
         let appended = accepted.into_iter().map(|(partition, submits)| self.append(partition, submits));
         let refused = refused.into_iter().map(|(refusal, message)| self.refuse(refusal, message));
         let (appended, refused) = tokio::join!(join_all(appended), join_all(refused));
@@ -262,19 +275,20 @@ impl Ingest {
         keys.into_iter().zip(plans).collect()
     }
 
-    /// Checks a decoded message. Returns the event to append, and its partition.
+    /// Checks a decoded message.
     async fn check(
         &self,
         decoded: DecodedMessage,
         plans: &PlanLookups,
         rooms: &RoomChecks,
-    ) -> Result<(Partition, Event), Arc<Refusal>> {
+    ) -> Result<CheckedSubmit, Arc<Refusal>> {
         let (run, request) = decoded?;
-        let partition = run.partition();
+        let (partition, has_id) = (run.partition(), request.id.is_some());
         let not_looked_up = || Err(Arc::new(Refusal::Malformed("its workflow was not looked up".to_owned())));
         let plan = plans.get(&plan_key(&request)).cloned().unwrap_or_else(not_looked_up)?;
         let room = rooms.get(&partition).cloned().unwrap_or(Ok(()));
-        Ok((partition, self.submits.check_published(run, request, &plan, room).await?))
+        let event = self.submits.check_published(run, request, &plan, room).await?;
+        Ok(CheckedSubmit { event, partition, has_id })
     }
 
     /// Appends submits of a partition together, and acknowledges their messages. Returns the messages that are deferred.

@@ -8,13 +8,12 @@ mod log_time;
 use std::sync::Arc;
 
 use longshore_machine::{Effects, Machine, RecordIgnored};
-use longshore_ports::{Backend, LogEntry, LogReader, clock};
+use longshore_ports::{Backend, LogEntry, LogReader, clock, on_blocking_thread};
 use longshore_proto::{Digest, Partition, Record, Seq, Timestamp, WireError};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use self::log_time::LogTime;
-use crate::blocking::on_blocking_thread;
 use crate::recovery::{LogPosition, Recovered};
 use crate::retry::retry;
 

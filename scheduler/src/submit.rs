@@ -28,6 +28,7 @@ use crate::registry::WorkflowRegistry;
 use crate::submit_request::SubmitRequest;
 use live_runs::LiveRunLimit;
 pub(crate) use log_room::LogRoom;
+pub(crate) use repeated::SubmitDigest;
 
 /// Longest id that a client chooses, in characters: a UUID with a prefix fits, and log lines stay short.
 const ID_LIMIT_CHARS: usize = 256;

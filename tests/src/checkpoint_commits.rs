@@ -29,6 +29,7 @@ pub fn row(n: u64, status: RunStatus, state: Vec<u8>) -> RunRow {
         failed_step: None,
         cancel_reason: None,
         labels: std::collections::BTreeMap::new(),
+        indeterminate: 0,
     };
     RunRow { summary, state }
 }

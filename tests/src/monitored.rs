@@ -30,8 +30,13 @@ pub struct MonitoredProcess {
 impl MonitoredProcess {
     /// Starts a process of this role.
     pub fn start(cluster: &Cluster, role: &str) -> Self {
+        Self::start_with(|listen| cluster.client([role, "--metrics-listen", listen]).start())
+    }
+
+    /// Starts a process by a function that gets the address for `--metrics-listen`.
+    pub fn start_with(start: impl FnOnce(&str) -> StartedCommand) -> Self {
         let port = take_port();
-        let process = cluster.client([role, "--metrics-listen", &port.address().to_string()]).start();
+        let process = start(&port.address().to_string());
         Self { process, port }
     }
 

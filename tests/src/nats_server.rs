@@ -7,10 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use longshore_harness::{Launch, OwnedPort, Process, nats};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::port::take_port;
 use crate::small_disk::SmallDisk;
+use crate::wait::until;
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
@@ -137,11 +139,26 @@ impl NatsServer {
         let program = PathBuf::from(command.remove(0));
         let launch =
             Launch { arguments: command, ..Launch::new("nats-server", self.folder.path(), &program) };
-        let name = self.setup.server_name.clone();
-        let name = name.unwrap_or_else(|| format!("test-{}-{}", std::process::id(), self.port.number()));
-        let process = nats::start(&launch, &self.port, &name, &self.configuration()).await;
+        let process = nats::start(&launch, &self.port, &self.name(), &self.configuration()).await;
         self.process =
             Some(process.unwrap_or_else(|error| panic!("{error} (./verify installs nats-server)")));
+    }
+
+    /// Lets the running server read its settings again, as SIGHUP does, and waits until it has.
+    pub async fn reload(&self) {
+        let written = nats::configure(self.folder.path(), &self.port, &self.name(), &self.configuration());
+        written.unwrap_or_else(|error| panic!("{error}"));
+        let reloads = || self.log().matches("Reloaded server configuration").count();
+        let before = reloads();
+        let pid = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let pid = pid.unwrap_or_else(|| panic!("NATS does not run"));
+        kill_process(pid, Signal::HUP).unwrap_or_else(|error| panic!("cannot signal NATS: {error}"));
+        until("NATS has read its settings again", || reloads() > before).await;
+    }
+
+    fn name(&self) -> String {
+        let name = self.setup.server_name.clone();
+        name.unwrap_or_else(|| format!("test-{}-{}", std::process::id(), self.port.number()))
     }
 
     /// Returns the configuration without the port and the name.

@@ -14,6 +14,7 @@ mod finish;
 mod grant;
 mod job_slots;
 mod job_task;
+mod job_waits;
 mod lease_heartbeat;
 mod make_call;
 mod mask_warnings;
@@ -37,6 +38,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::mcp::ServerPool;
 use job_slots::{JobSlot, ServerSlots, WorkerSlots};
+pub use job_waits::{JobWaits, WaitReason, WaitSummary};
 use mask_warnings::MaskWarnings;
 use retry::retry;
 
@@ -95,6 +97,7 @@ struct WorkerContext {
     /// Cancelled when the drain is over: calls must end now.
     drain_expired: CancellationToken,
     mask_warnings: MaskWarnings,
+    waits: JobWaits,
 }
 
 impl Worker {
@@ -107,10 +110,15 @@ impl Worker {
         updates: Option<Arc<dyn CallUpdates>>,
     ) -> Self {
         let (deliveries, drain_expired) = (AtomicU64::new(0), CancellationToken::new());
-        let mask_warnings = MaskWarnings::default();
+        let (mask_warnings, waits) = (MaskWarnings::default(), JobWaits::default());
         let context =
-            WorkerContext { backend, pool, updates, node, deliveries, drain_expired, mask_warnings };
+            WorkerContext { backend, pool, updates, node, deliveries, drain_expired, mask_warnings, waits };
         Self { context: Arc::new(context), config }
+    }
+
+    /// Returns the jobs that wait before their call.
+    pub fn waits(&self) -> JobWaits {
+        self.context.waits.clone()
     }
 
     /// Works until `stop`, then drains: pulls no more jobs, lets calls under way end within [`WorkerConfig::drain`], then
@@ -130,6 +138,7 @@ impl Worker {
             biased;
             _ = async { tokio::join!(stop.cancelled(), serving) } => info!("worker drained"),
             () = self.expire_drain(&stop) => warn!("the drain took too long; the queue delivers the remaining jobs again"),
+            never = self.context.waits.measure() => match never {},
         }
     }
 

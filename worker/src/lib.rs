@@ -9,9 +9,10 @@
 //! ```
 
 mod driver;
+mod large_values;
 pub mod launcher;
 pub mod mcp;
 mod presence;
 
-pub use driver::{Worker, WorkerConfig};
+pub use driver::{JobWaits, WaitReason, WaitSummary, Worker, WorkerConfig};
 pub use presence::{StoreProblems, WorkerPresence};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use longshore_ports::{Blobs, Error};
+use longshore_ports::{Blobs, Error, run_by_size};
 use longshore_proto::{BLOB_LIMIT_BYTES, Digest};
 use rusqlite::{OptionalExtension, params};
 
@@ -29,7 +29,7 @@ impl Blobs for BlobTable {
             let refusal = StoreError::Refused(format!("it is larger than {BLOB_LIMIT_BYTES} bytes"));
             return Err(refusal.when(format!("store a blob of {size} bytes")));
         }
-        let digest = Digest::of(&bytes);
+        let (digest, bytes) = run_by_size(size, move || (Digest::of(&bytes), bytes)).await;
         let name = digest.to_string();
         let put = self.store.write(size, move |connection| {
             let sql = "INSERT INTO blobs (digest, body) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING";

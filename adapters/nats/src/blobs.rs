@@ -8,7 +8,7 @@ use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind}
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_ports::{Blobs, Error};
+use longshore_ports::{Blobs, Error, run_by_size};
 use longshore_proto::{BLOB_LIMIT_BYTES, Digest, decode, encode, subject};
 use tokio::time::Instant;
 
@@ -40,10 +40,17 @@ impl BlobStore {
         let mut digests = Vec::new();
         let mut rest = bytes.clone();
         while !rest.is_empty() {
+            let mut group = rest.split_to(rest.len().min(PARTS_AT_ONCE * PART_BYTES));
+            let parts = run_by_size(group.len(), move || {
+                let mut parts = Vec::new();
+                while !group.is_empty() {
+                    let body = group.split_to(group.len().min(PART_BYTES));
+                    parts.push((Digest::of(&body), body));
+                }
+                parts
+            });
             let mut messages = Vec::new();
-            while !rest.is_empty() && messages.len() < PARTS_AT_ONCE {
-                let body = rest.split_to(rest.len().min(PART_BYTES));
-                let digest = Digest::of(&body);
+            for (digest, body) in parts.await {
                 digests.push(digest);
                 messages.push(OutgoingMessage {
                     subject: subject::blob(digest).into(),
@@ -103,7 +110,7 @@ impl Blobs for BlobStore {
             return Err(Error::permanent(format!("store a blob of {size} bytes"), refusal));
         }
         let bytes = Bytes::from(bytes);
-        let digest = Digest::of(&bytes);
+        let digest = digest_of(bytes.clone()).await;
         let doing = format!("store blob {digest}");
         let (subject, body) = if size <= PART_BYTES {
             (subject::blob(digest), bytes)
@@ -124,19 +131,24 @@ impl Blobs for BlobStore {
     async fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
         let doing = || format!("read blob {digest}");
         let bytes = if let Some(whole) = self.fetch(subject::blob(digest)).await? {
-            whole.to_vec()
+            whole
         } else if let Some(list) = self.fetch(parts_subject(digest)).await? {
             let parts: Vec<Digest> = decode(&list).map_err(|error| Error::permanent(doing(), error))?;
             let parts = stream::iter(parts).map(|part| self.fetch_part(part)).buffered(PARTS_AT_ONCE);
-            parts.try_collect::<Vec<_>>().await?.concat()
+            parts.try_collect::<Vec<_>>().await?.concat().into()
         } else {
             return Ok(None);
         };
-        if Digest::of(&bytes) != digest {
+        if digest_of(bytes.clone()).await != digest {
             return Err(Error::permanent(doing(), "its content does not match its address"));
         }
-        Ok(Some(bytes))
+        Ok(Some(bytes.into()))
     }
+}
+
+/// Computes a digest, on a blocking thread if the blob is large.
+async fn digest_of(bytes: Bytes) -> Digest {
+    run_by_size(bytes.len(), move || Digest::of(&bytes)).await
 }
 
 /// Returns the subject of the list of parts.

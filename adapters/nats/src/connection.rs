@@ -34,6 +34,7 @@ use super::error::{ConnectError, UnusableConnection};
 use super::failure::failed;
 use super::nkey::read_seed;
 use super::plaintext::{exposed, with_tls};
+use super::subscriptions::DeniedSubscriptions;
 use super::version::check_version;
 
 /// Time limit for an answer to a request and for the acknowledgement of a publish. A leader election of JetStream takes
@@ -67,6 +68,8 @@ pub(super) struct ConnectionInner {
     connected: watch::Receiver<u64>,
     /// The last permission that the server denied, in its words.
     denied: watch::Receiver<Option<String>>,
+    /// Subscriptions that the server refused or dropped.
+    pub(super) denied_subscriptions: DeniedSubscriptions,
     /// Background tasks. They end with `stop`.
     pub(super) tasks: TaskTracker,
     /// Addresses of the servers, without passwords.
@@ -101,7 +104,8 @@ impl Connection {
         let urls = shown(&servers);
         let (counter, connected) = watch::channel(0);
         let (deny, denied) = watch::channel(None);
-        let events = ConnectionEvents { counter, deny };
+        let denied_subscriptions = DeniedSubscriptions::default();
+        let events = ConnectionEvents { counter, deny, denied_subscriptions: denied_subscriptions.clone() };
         let client = connect_until(config, &urls, &servers, &events, deadline).await?;
         let is_tls = config.tls.is_set() || client.server_info().tls_required;
         if let Some(server) = exposed(&servers, is_tls) {
@@ -114,7 +118,8 @@ impl Connection {
         let context =
             ContextBuilder::new().timeout(ANSWER_TIMEOUT).ack_timeout(ANSWER_TIMEOUT).build(client.clone());
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let inner = ConnectionInner { client, context, connected, denied, urls, tasks, stop };
+        let inner =
+            ConnectionInner { client, context, connected, denied, denied_subscriptions, urls, tasks, stop };
         let connection = Self(Arc::new(inner));
         connection.spawn(connection.clone().check_reconnects());
         Ok(connection)
@@ -182,11 +187,6 @@ impl Connection {
             Some(cause) => cause,
             None => std::future::pending().await, // the connection is closed
         }
-    }
-
-    /// Returns the last denial of a permission, in the words of the server.
-    pub(super) fn last_denied(&self) -> Option<String> {
-        self.denied.borrow().clone()
     }
 
     /// Ends the background tasks, flushes the messages that were sent last, and closes the connection.
@@ -292,12 +292,14 @@ struct ConnectionEvents {
     counter: watch::Sender<u64>,
     /// The last permission that the server denied.
     deny: watch::Sender<Option<String>>,
+    denied_subscriptions: DeniedSubscriptions,
 }
 
 impl ConnectionEvents {
     fn record(&self, event: &Event) {
         match event {
             Event::Connected => {
+                self.denied_subscriptions.clear();
                 self.counter.send_modify(|count| *count += 1);
                 info!("connected to NATS");
             }
@@ -306,7 +308,7 @@ impl ConnectionEvents {
                 warn!(subscription, "messages from NATS came faster than they were read; some were dropped");
             }
             Event::ServerError(ServerError::Other(cause)) if is_denial(cause) => {
-                let permission = denials::record(cause);
+                let permission = denials::record(cause).or_else(|| self.denied_subscriptions.record(cause));
                 // The messages of a group are denied one by one.
                 if permission.is_none_or(|permission| outage::record_failure(&format!("denied {permission}")))
                 {

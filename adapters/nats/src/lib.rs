@@ -31,6 +31,7 @@ mod service;
 mod status;
 mod streams;
 mod submit_queue;
+mod subscriptions;
 mod version;
 
 use std::sync::Arc;
@@ -150,6 +151,7 @@ impl Nats {
                 "the first large groups of jobs are measured to decide whether they go to NATS as atomic batches (`nats.batch`)"
             ),
         }
+        connection.spawn(subscriptions::recover(connection.clone()));
         connection.spawn(streams::restore::restore(connection.clone(), layout, nats.restored.clone()));
         Ok(nats)
     }
@@ -169,6 +171,7 @@ impl Nats {
             let receiving = async { Ok(nats.jobs.receive_grants(&worker).await?) };
             connection.unless_denied(receiving).await?;
         }
+        connection.spawn(subscriptions::recover(connection.clone()));
         Ok(nats)
     }
 
@@ -244,9 +247,18 @@ impl Nats {
         self.connection.check()
     }
 
-    /// Returns true if the server has denied this process the publish on a subject.
+    /// Returns true if the server has recently denied this process the publish on a subject.
     pub fn denies(&self, subject: &str) -> bool {
-        denials::is_recorded(subject)
+        denials::is_denied(subject)
+    }
+
+    /// Fails while the server denies a permission whose lack no request reports: subscriptions, and publishes without an
+    /// answer, which are grants, recalls, run updates, acknowledgements and answers.
+    ///
+    /// # Errors
+    /// If such a permission was denied, and not given since as far as is known.
+    pub fn check_permissions(&self) -> Result<(), Error> {
+        denials::require_none(&self.connection.denied_subscriptions.permissions())
     }
 
     /// Returns the use of atomic batches by this process.

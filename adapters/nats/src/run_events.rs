@@ -13,6 +13,7 @@ use longshore_proto::{Namespace, RunId, WorkflowName, subject};
 use tokio::sync::mpsc;
 
 use super::connection::Connection;
+use super::denials;
 use super::failure::failed;
 
 /// Maximum number of events that wait to be sent. While the connection is lost, further ones are dropped.
@@ -57,10 +58,9 @@ impl RunEvents {
         }
     }
 
-    /// Returns true if NATS last denied this process the publish of an event.
+    /// Returns true if NATS recently denied this process the publish of an event.
     pub(super) fn is_denied(&self) -> bool {
-        let subject = format!("{}.evt.", subject::ROOT);
-        self.connection.last_denied().is_some_and(|cause| cause.contains(&subject))
+        denials::is_denied(&format!("{}.evt.", subject::ROOT))
     }
 
     /// Returns the number of events that this process dropped.

@@ -10,7 +10,8 @@ use redis::cmd;
 use super::connection::{RedisConnection, millis};
 
 /// Time until an id expires: far longer than it takes until a run is in a checkpoint, also while its partition is taken
-/// over, which takes about eight seconds. At 1,000 submits with an id per second that is 60,000 keys of 300 bytes.
+/// over, which takes about eight seconds. At 1,000 submits with an id per second, requested or published, that is 60,000 keys of
+/// 300 bytes.
 const LIFETIME: Duration = Duration::from_secs(60);
 
 /// The ids of recent submits of a cluster.

@@ -92,6 +92,7 @@ pub(crate) struct RunsCancelArgs {
 Examples:
   longshore runs list --status failed --limit 5
   longshore runs list --workflow sales-report --since 2h --label team=billing
+  longshore runs list --indeterminate --since 24h
   longshore runs list --json | jq -r .run
 
 If there are more runs than --limit, a message shows how to list the next ones with --after.")]
@@ -101,6 +102,9 @@ pub(crate) struct RunsListArgs {
     pub(crate) statuses: Vec<RunStatus>,
     #[command(flatten)]
     pub(crate) filter: RunFilterArgs,
+    /// Only runs with an indeterminate step: its call may have happened, and is not safe to repeat
+    #[arg(long)]
+    pub(crate) indeterminate: bool,
     /// At most this many, up to 1000
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) limit: u16,

@@ -138,7 +138,7 @@ impl Client {
 
     /// Requests a page of runs of the namespace, newest first.
     pub(crate) async fn list(&self, query: &RunQuery) -> Result<RunPage, Failure> {
-        let body = json!({
+        let mut body = json!({
             "status": query.statuses,
             "workflow": query.workflow,
             "since": query.since,
@@ -146,6 +146,12 @@ impl Client {
             "after": query.after,
             "limit": query.limit,
         });
+        // Schedulers of earlier versions refuse a field that they do not know.
+        if query.indeterminate
+            && let Some(fields) = body.as_object_mut()
+        {
+            fields.insert("indeterminate".to_owned(), Value::Bool(true));
+        }
         self.ask(Verb::List, &body).await
     }
 
@@ -206,7 +212,8 @@ impl Client {
 
     /// Subscribes to the notifications about a run.
     pub(crate) async fn listen(&self, run: RunId) -> Result<BoxStream<'static, RunNotification>, Failure> {
-        let events = self.nats.events().subscribe(&self.namespace, run).await?;
+        let events = self.nats.events().subscribe(&self.namespace, run).await;
+        let events = events.map_err(|error| Failure::new(connect::exit_of(&error), error.to_string()))?;
         Ok(events.filter_map(async |(what, body)| notification(&what, &body)).boxed())
     }
 

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use longshore_nats::{self as nats, BatchSetting, Nats, NatsClient, NatsConfig};
+use longshore_ports::{Error, ErrorCause};
 use longshore_redis::{self as redis, Redis, RedisConfig};
 use longshore_tls::FileRole;
 use tokio::time::{sleep, timeout};
@@ -103,10 +104,20 @@ fn connected<T>(config: &Config, connected: Result<T, nats::ConnectError>) -> Re
             ConnectError::Credentials { .. } => (Exit::Usage, SettingKey::NatsCredentials),
             ConnectError::File(error) => (Exit::Usage, nats_file_key(error.role)),
             ConnectError::Partitions { .. } => (Exit::Usage, SettingKey::Partitions),
-            ConnectError::Other(_) => (Exit::Error, SettingKey::NatsUrl),
+            ConnectError::Other(error) => (exit_of(error), SettingKey::NatsUrl),
         };
         refused(config, exit, key, error.to_string())
     })
+}
+
+/// Returns the exit code for a failed request to a server of the cluster that was connected.
+pub(super) fn exit_of(error: &Error) -> Exit {
+    match error.cause {
+        ErrorCause::Denied => Exit::Denied,
+        ErrorCause::Full => Exit::Full,
+        ErrorCause::Unavailable if error.retryable => Exit::Unreachable,
+        ErrorCause::Unavailable | ErrorCause::Missing | ErrorCause::Other => Exit::Error,
+    }
 }
 
 /// Connects a command to Redis.

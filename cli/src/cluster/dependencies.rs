@@ -1,16 +1,22 @@
 //! All stores that a process needs, with their health.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use longshore_nats::Nats;
 use longshore_ports::redact_addresses;
 use longshore_proto::{Partition, subject};
 use longshore_redis::Probe;
+use longshore_worker::{JobWaits, WaitReason, WaitSummary};
 
 use super::dependency::Dependency;
 use super::logs_room::LogsRoom;
 use super::redis_data::LastIdentity;
 use crate::metering::ProcessRole;
+
+/// Duration after which a job that waits for a grant is a reason to be unready. It is longer than a takeover, which takes about
+/// eight seconds.
+const GRANT_LIMIT: Duration = Duration::from_secs(15);
 
 /// The stores of one process.
 pub(super) struct Dependencies {
@@ -34,8 +40,12 @@ pub(super) struct Dependencies {
     pub(super) dead_letters: Arc<Dependency>,
     /// The streams that the process uses.
     pub(super) streams: Vec<Arc<Dependency>>,
+    /// Jobs of this process that wait before their call, once it is a worker that has started.
+    job_waits: OnceLock<JobWaits>,
     /// The limits of the NATS account.
     pub(super) account: Dependency,
+    /// Permissions of NATS whose lack no request reports.
+    pub(super) permissions: Dependency,
     /// Room in the logs for more runs. Only schedulers measure it.
     pub(super) logs_room: Option<LogsRoom>,
     /// Writes of probe keys to Redis.
@@ -72,7 +82,9 @@ impl Dependencies {
                 .into_iter()
                 .map(|name| Arc::new(Dependency::of_probe(name)))
                 .collect(),
+            job_waits: OnceLock::new(),
             account: Dependency::of_probe("NATS account"),
+            permissions: Dependency::of_traffic("permissions of NATS", "permission"),
             logs_room: (role == ProcessRole::Scheduler).then(LogsRoom::default),
             redis: Dependency::of_probe("redis"),
             redis_settings: Dependency::of_probe("settings of redis"),
@@ -87,7 +99,8 @@ impl Dependencies {
 
     /// Iterates over all stores: first those that are probed.
     fn all(&self) -> impl Iterator<Item = &Dependency> {
-        let probes = [&self.account, &self.redis, &self.redis_settings, &self.same_redis].into_iter();
+        let probes = [&self.account, &self.permissions, &self.redis, &self.redis_settings, &self.same_redis]
+            .into_iter();
         let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints);
         let single = [
             &self.jobs,
@@ -101,6 +114,12 @@ impl Dependencies {
         probes.chain(each.chain(single).map(|dependency| &**dependency))
     }
 
+    /// Judges the waiting jobs of a worker from now on.
+    pub(super) fn observe_jobs(&self, waits: JobWaits) {
+        // A process has one worker.
+        let _ = self.job_waits.set(waits);
+    }
+
     /// Exports the counters of failed requests, before any request has failed.
     pub(super) fn export_failures(&self) {
         self.all().for_each(Dependency::export_failures);
@@ -110,7 +129,11 @@ impl Dependencies {
     pub(super) fn verdicts(&self, nats: &Nats) -> Vec<(String, Result<(), String>)> {
         let connection = nats.check().map_err(|error| error.to_string());
         let each = self.all().map(|dependency| (dependency.name().to_owned(), dependency.verdict()));
-        let all = std::iter::once(("nats".to_owned(), connection)).chain(each);
+        let grants = self
+            .job_waits
+            .get()
+            .map(|waits| ("grants of leaders".to_owned(), judge_grants(waits.summary(WaitReason::Grant))));
+        let all = std::iter::once(("nats".to_owned(), connection)).chain(each).chain(grants);
         // Readiness, the list of workers and the statistics of schedulers have them from here.
         all.map(|(name, verdict)| (name, verdict.map_err(|why| redact_addresses(&why).into_owned())))
             .collect()
@@ -123,6 +146,17 @@ impl Dependencies {
         };
         self.verdicts(nats).into_iter().filter_map(failing).collect()
     }
+}
+
+/// Judges the jobs that wait for a grant. The error is the reason why calls that may not be repeated are not made.
+fn judge_grants(waiting: WaitSummary) -> Result<(), String> {
+    let WaitSummary { jobs, longest } = waiting;
+    if longest < GRANT_LIMIT {
+        return Ok(());
+    }
+    let seconds = longest.as_secs();
+    // `doctor` joins reasons that differ in their ends in parentheses only.
+    Err(format!("no leader has decided about calls that may not be repeated (for {seconds} s, jobs: {jobs})"))
 }
 
 /// Returns the names of the streams that a process uses.

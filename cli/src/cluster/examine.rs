@@ -125,7 +125,7 @@ async fn nats(config: &Config) -> Result<NatsSnapshot, Failure> {
             let message = format!("NATS at {} refuses a request of this user: {cause}", config.nats());
             Err(Failure::new(Exit::Denied, message))
         }
-        seen = answers_of_nats(&nats) => seen.map_err(Failure::from),
+        seen = answers_of_nats(&nats) => seen.map_err(|error| unanswered(&error)),
     };
     nats.close().await;
     seen.map_err(|failure| advised(failure, judge::DOCTORS_NATS_USER))
@@ -148,7 +148,14 @@ fn advised(failure: Failure, advice: &str) -> Failure {
 /// Reads the state of Redis.
 async fn redis(config: &Config) -> Result<RedisSnapshot, Failure> {
     let redis: Redis = connect::redis(config, deadline(config)).await?;
-    answers_of_redis(config, &redis).await.map_err(|error| advised(error.into(), judge::DOCTORS_REDIS_USER))
+    answers_of_redis(config, &redis)
+        .await
+        .map_err(|error| advised(unanswered(&error), judge::DOCTORS_REDIS_USER))
+}
+
+/// Returns the failure of a request to a server that was connected.
+fn unanswered(error: &Error) -> Failure {
+    Failure::new(connect::exit_of(error), error.to_string())
 }
 
 async fn answers_of_redis(config: &Config, redis: &Redis) -> Result<RedisSnapshot, Error> {

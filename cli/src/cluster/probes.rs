@@ -56,6 +56,7 @@ async fn probe_redis(redis: &Redis, dependencies: &Dependencies, logged: &mut Lo
 }
 
 async fn probe_nats(nats: &Nats, dependencies: &Dependencies) {
+    dependencies.permissions.record(&nats.check_permissions());
     let each =
         dependencies.streams.clone().into_iter().map(|dependency| probe_stream(nats.clone(), dependency));
     let streams = stream::iter(each).buffer_unordered(STREAMS_AT_ONCE).collect::<Vec<Option<StreamStatus>>>();

@@ -95,6 +95,7 @@ fn compose(
     let worker_config = WorkerConfig { slots: config.slots, drain: config.drain };
     let backend = tracked(backend(nats, redis), dependencies);
     let worker = Worker::new(backend, Arc::clone(pool), id, worker_config, Some(Arc::new(nats.events())));
+    dependencies.observe_jobs(worker.waits());
 
     let mut process = ProcessTasks::new(ending);
     let stop = process.stage();

@@ -136,6 +136,7 @@ pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -
     }
     let query = RunQuery {
         statuses: args.statuses.clone(),
+        indeterminate: args.indeterminate,
         after: args.after,
         limit: args.limit.into(),
         ..query(&args.filter)

@@ -108,6 +108,11 @@ impl Frame {
         self.tally.argument_bytes
     }
 
+    /// Returns the number of steps that are indeterminate.
+    pub(super) const fn indeterminate(&self) -> usize {
+        self.tally.indeterminate as usize
+    }
+
     /// Changes a step. Returns `None` if there is no such step.
     pub(super) fn change<R>(&mut self, index: StepIndex, change: impl FnOnce(&mut Step) -> R) -> Option<R> {
         let step = self.steps.get_mut(index.0)?;

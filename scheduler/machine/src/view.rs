@@ -25,6 +25,7 @@ impl Run {
             failed_step: self.error.as_ref().and_then(|error| error.step.clone()),
             cancel_reason: self.cancel_reason.clone(),
             labels: self.outline.labels.clone(),
+            indeterminate: self.frame.indeterminate(),
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use longshore_ports::RunCursor;
+use longshore_ports::{RunCursor, on_blocking_thread};
 use longshore_proto::{RunId, RunStatus, StepPath, SubmitBody, Timestamp, WorkflowName};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::ApiRequest;
-use crate::blocking::{SMALL_BYTES, on_blocking_thread};
+use crate::blocking::SMALL_BYTES;
 use crate::refusal::Refusal;
 use crate::value_count::{LOST_DIGITS, REQUEST_LIMIT_BYTES, REQUEST_VALUE_LIMIT, check_json, loses_digits};
 
@@ -72,6 +72,8 @@ pub(super) struct ListBody {
     pub(super) since: Option<Timestamp>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) indeterminate: bool,
     pub(super) after: Option<RunCursor>,
     #[serde(default)]
     pub(super) limit: usize,

@@ -128,9 +128,10 @@ impl RequestHandlers {
     }
 
     async fn handle_list(&self, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
-        let ListBody { status, workflow, since, labels, after, limit, .. } = read(request).await?;
+        let ListBody { status, workflow, since, labels, indeterminate, after, limit, .. } =
+            read(request).await?;
         let (namespace, statuses) = (Some(request.namespace.clone()), status.into_statuses());
-        let query = RunQuery { namespace, statuses, workflow, since, labels, after, limit };
+        let query = RunQuery { namespace, statuses, workflow, since, labels, indeterminate, after, limit };
         document(truncate::list(self.list(query).await?))
     }
 

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::Arc;
 
 use longshore_machine::{EvaluationOutcome, LargeValues, Machine, PendingEvaluation};
-use longshore_ports::Blobs;
+use longshore_ports::{Blobs, on_blocking_thread};
 use longshore_proto::{
     BLOB_LIMIT_BYTES, Digest, Evaluation, EvaluationNumber, Event, Fault, FaultClass, INLINE_LIMIT_BYTES,
     Payload, RunId,
@@ -16,7 +16,6 @@ use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 use tracing::warn;
 
-use crate::blocking::on_blocking_thread;
 use crate::payload::put_value;
 use crate::retry::retry;
 use crate::value_count::{LARGE_VALUE_LIMIT, check_json};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use longshore_ports::{DeadLetter, Incoming, clock};
+use longshore_ports::{DeadLetter, Incoming, clock, on_blocking_thread};
 use longshore_proto::subject;
 use longshore_workflow::Plan;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::deferred::log_deferred;
 use super::masked::{self, StoredBody};
 use super::{Ingest, acknowledge, decode};
 use crate::audit::audit_refused;
-use crate::blocking::{SMALL_BYTES, on_blocking_thread};
+use crate::blocking::SMALL_BYTES;
 use crate::refusal::Refusal;
 use crate::run_metrics;
 

@@ -2,20 +2,47 @@
 //!
 //! A client that sends the same submit again, because the first answer was lost, gets the same run. A client that uses an id
 //! for another submit is refused. The first submit is read from the last checkpoint of its run. Until there is one, it is
-//! compared with the digests of the requests of the last minute, which all schedulers share.
+//! compared with the digests of the submits with an id of the last minute, which all schedulers share.
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::try_join_all;
 use longshore_machine::Run;
 use longshore_proto::{Digest, Event, Payload, RunId};
 use longshore_workflow::Plan;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::{AcceptedInputs, SubmitHandler};
 use crate::refusal::Refusal;
 use crate::submit_request::SubmitRequest;
+
+/// Time limit for noting the ids of published submits. It delays a batch while Redis does not answer, and without Redis no
+/// partition has a leader either.
+const NOTE_LIMIT: Duration = Duration::from_secs(1);
+
+/// The digest of a submit: what two submits with the same id have to agree on.
+pub(crate) struct SubmitDigest {
+    run: RunId,
+    /// The version of the workflow.
+    workflow: Digest,
+    inputs: Digest,
+}
+
+impl SubmitDigest {
+    /// Returns the digest of a checked submit, and `None` for another event.
+    pub(crate) fn of(event: &Event) -> Option<Self> {
+        let Event::Submitted { run, workflow, inputs, .. } = event else { return None };
+        let inputs = match inputs {
+            Payload::Inline(value) => Digest::of(value.to_string().as_bytes()),
+            Payload::Blob { digest, .. } => *digest,
+        };
+        Some(Self { run: *run, workflow: workflow.digest, inputs })
+    }
+}
 
 impl SubmitHandler {
     /// Returns the run that an earlier submit with the same id created, if a checkpoint has it. Looks nothing up for a request
@@ -32,13 +59,9 @@ impl SubmitHandler {
     /// Notes the id of a submit and the digest of what it asks for. Returns true if the same was submitted within the last
     /// minute, and refuses a different submit with this id. `is_pinned` says that the client named the version.
     pub(super) async fn note_id(&self, event: &Event, is_pinned: bool) -> Result<bool, Refusal> {
-        let Event::Submitted { run, workflow, inputs, .. } = event else { return Ok(false) };
-        let inputs = match inputs {
-            Payload::Inline(value) => Digest::of(value.to_string().as_bytes()),
-            Payload::Blob { digest, .. } => *digest,
-        };
-        let request = format!("{} {inputs}", workflow.digest);
-        let earlier = match self.submit_ids.record(*run, &request).await {
+        let Some(SubmitDigest { run, workflow, inputs }) = SubmitDigest::of(event) else { return Ok(false) };
+        let request = format!("{workflow} {inputs}");
+        let earlier = match self.submit_ids.record(run, &request).await {
             Ok(earlier) => earlier,
             Err(error) => {
                 debug!(%run, %error, "cannot compare a submit with those of the last minute");
@@ -57,7 +80,20 @@ impl SubmitHandler {
             }
             _ => "other inputs",
         };
-        Err(Refusal::IdTaken { run: *run, by: by.to_owned() })
+        Err(Refusal::IdTaken { run, by: by.to_owned() })
+    }
+
+    /// Notes published submits with an id, so that a request with the same id is compared with them before a checkpoint has
+    /// their runs. Their place in the log decides, so they are not compared themselves.
+    pub(crate) async fn note_published(&self, submits: &[SubmitDigest]) {
+        let each = submits.iter().map(async |SubmitDigest { run, workflow, inputs }| {
+            self.submit_ids.record(*run, &format!("{workflow} {inputs}")).await
+        });
+        match timeout(NOTE_LIMIT, try_join_all(each)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => debug!(%error, "cannot note the ids of published submits"),
+            Err(_) => debug!("cannot note the ids of published submits in time"),
+        }
     }
 
     /// Checks that a request asks for the same as the submit that created a run. Returns the plan of that run and the inputs.

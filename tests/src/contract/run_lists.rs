@@ -69,8 +69,10 @@ async fn lists_are_filtered_by_workflow_time_and_label(fixture: &mut dyn Fixture
         [("team", "billing"), ("tier", "1")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     rows[0].summary.labels = labels[..1].iter().cloned().collect();
     rows[2].summary.labels = labels.iter().cloned().collect();
+    rows[3].summary.indeterminate = 2;
     checkpoint.accept(full(1, rows)).await;
     let list = |query: RunQuery| checkpoint.list(query);
+    assert_eq!(list(RunQuery { indeterminate: true, ..RunQuery::default() }).await, [run(4)]);
     let of_other = RunQuery { workflow: Some("other".parse().expect("a name")), ..RunQuery::default() };
     assert_eq!(list(of_other.clone()).await, [run(3), run(2)]);
     assert_eq!(list(RunQuery { statuses: vec![Failed], ..of_other.clone() }).await, [run(2)]);

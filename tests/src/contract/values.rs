@@ -87,6 +87,7 @@ pub(super) fn summary(run: RunId, status: RunStatus, submitted_at: u64) -> RunSu
         failed_step: None,
         cancel_reason: None,
         labels: std::collections::BTreeMap::new(),
+        indeterminate: 0,
     }
 }
 

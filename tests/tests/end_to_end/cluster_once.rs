@@ -7,7 +7,7 @@ use std::process::Command;
 
 use longshore_tests::cluster::{Cluster, Role, once};
 use longshore_tests::wait::until;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The workers, after the one scheduler.
 const WORKERS: [usize; 2] = [1, 2];
@@ -32,6 +32,12 @@ async fn call_is_not_repeated_after_redis_is_emptied_and_its_worker_is_killed() 
     assert_eq!(ended["steps"][0]["status"], "indeterminate", "{ended}");
     let attempt = &ended["steps"][0]["attempts"][0];
     assert!(attempt["worker"].is_string(), "the worker of the call is named: {ended}");
+    cluster.scratch.write("safe.json", once("safe"));
+    let other = cluster.submit(&["safe.json"]).await;
+    assert_eq!(cluster.ended(&other).await["status"], "succeeded");
+    let listed = cluster.client(["runs", "list", "--indeterminate", "--json"]).run().await;
+    let listed = listed.expecting(0).json_lines();
+    assert_eq!(listed.iter().map(|run| &run["run"]).collect::<Vec<_>>(), [&json!(run)]);
 }
 
 #[tokio::test]

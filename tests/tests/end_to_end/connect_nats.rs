@@ -12,8 +12,12 @@ use futures::TryStreamExt;
 use longshore_nats::{BatchSetting, ConnectError, Nats, NatsConfig};
 use longshore_proto::{Partition, subject};
 use longshore_tests::nats_server::{NatsServer, NatsSetup};
+use longshore_tests::redis_server::RedisServer;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::tables::Tables;
 use longshore_tests::wait::until;
 use longshore_tls::TlsFiles;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -236,4 +240,24 @@ async fn old_server_is_refused_with_its_version_and_the_required_one() {
     let refusal = refused(config(&server)).await;
     assert!(matches!(refusal, ConnectError::TooOld { .. }), "{refusal}");
     says(&refusal, &["2.14.8"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn process_ends_with_the_code_of_an_unreachable_cluster_if_jetstream_does_not_answer() {
+    // One server of three, so that JetStream has no leader.
+    let peers = "routes: [ nats://127.0.0.1:1, nats://127.0.0.1:2 ]";
+    let server_settings = format!("cluster {{ name: three, listen: \"127.0.0.1:-1\", {peers} }}");
+    let nats = NatsServer::start_with(NatsSetup { server_settings, ..NatsSetup::default() }).await;
+    let redis = RedisServer::start().await;
+    let scratch = Scratch::new(&json!({}));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
+    let starts = ["scheduler", "worker"].map(|role| {
+        let process = scratch.longshore([role, "--connect-deadline", "2s"]);
+        process.env("NATS_URL", &nats.url()).env("REDIS_URL", &redis.url()).run()
+    });
+    for start in starts {
+        start.await.expecting(6).saying(&["JetStream"]);
+    }
+    let doctor = scratch.longshore(["doctor"]).env("NATS_URL", &nats.url()).env("REDIS_URL", &redis.url());
+    doctor.run().await.expecting(6);
 }

@@ -124,6 +124,10 @@ async fn unsafe_call_whose_server_died_is_indeterminate_and_made_once() {
     let it = step(&run, "it");
     assert_eq!((it.status, it.attempts.len()), (StepStatus::Indeterminate, 1), "{it:#?}");
     assert_eq!(scratch.read("calls").lines().count(), 1, "exactly one call was made");
+    let listed = scratch.longshore(["runs", "list", "--indeterminate", "--json"]).run().await;
+    let listed = listed.expecting(0).json_lines();
+    assert_eq!(listed.len(), 1, "the run that succeeded is not among them: {listed:?}");
+    assert_eq!((&listed[0]["run"], &listed[0]["indeterminate"]), (&json!(run.summary.run), &json!(1)));
 }
 
 #[tokio::test]

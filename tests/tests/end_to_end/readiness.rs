@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use async_nats::jetstream;
-use longshore_tests::cluster::Cluster;
+use longshore_tests::cluster::{Cluster, once};
 use longshore_tests::monitored::MonitoredProcess;
 use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::scratch::Scratch;
@@ -105,6 +105,24 @@ async fn readiness_fails_while_streams_of_the_process_are_unusable() {
     signal(cluster.nats.pid(), Signal::CONT);
     scheduler.is_ready("it answers again").await;
     worker.is_ready("it answers again").await;
+}
+
+#[tokio::test]
+async fn worker_whose_jobs_get_no_grant_is_not_ready_until_a_leader_answers() {
+    let mut cluster = Cluster::start(1, 0, 0).await;
+    cluster.scratch.write("once.json", once("once"));
+    let run = cluster.submit(&["once.json"]).await;
+    let waits = "it waits for a worker";
+    cluster.shows(&run, waits, |run| run["steps"][0]["waiting_for"].is_string()).await;
+    cluster.kill_member(0).await;
+    let worker = MonitoredProcess::start(&cluster, "worker");
+    worker.is_not_ready("no leader answers", &["[-]grants of leaders", "no leader", "jobs: 1"]).await;
+    assert_eq!(worker.metric(r#"longshore_worker_jobs_waiting{reason="grant"}"#), Some(1.0));
+    let oldest = r#"longshore_worker_oldest_wait_seconds{reason="grant"}"#;
+    assert!(worker.metric(oldest).is_some_and(|seconds| seconds >= 10.0));
+    cluster.start_member(0);
+    assert_eq!(cluster.ended(&run).await["status"], "succeeded");
+    worker.is_ready("the call was granted").await;
 }
 
 #[tokio::test]

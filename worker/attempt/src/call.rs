@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_proto::{Fault, Sent, ServerInstance, Timestamp};
+use longshore_proto::{Fault, Payload, Sent, ServerInstance, SpilledPayload, Timestamp};
 use serde_json::Value;
 
 /// The answer of a tool.
@@ -20,6 +20,28 @@ pub struct Answer {
     pub is_error: bool,
     /// The text of the answer, for the message of a fault. Empty unless [`Answer::is_error`].
     pub error_text: String,
+}
+
+/// The answer of a tool as a record holds it: large values are blobs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpilledAnswer {
+    /// [`Answer::value`].
+    pub value: SpilledPayload,
+    /// [`Answer::content`], if the step keeps it.
+    pub content: Option<SpilledPayload>,
+    /// [`Answer::is_error`].
+    pub is_error: bool,
+    /// [`Answer::error_text`].
+    pub error_text: String,
+}
+
+impl Answer {
+    /// Encodes the answer for a record. Takes long for a large answer.
+    pub fn spill(self, keep_content: bool) -> SpilledAnswer {
+        let Self { value, content, is_error, error_text, .. } = self;
+        let content = keep_content.then(|| Payload::spill(content));
+        SpilledAnswer { value: Payload::spill(value), content, is_error, error_text }
+    }
 }
 
 /// The fault of a call that has no answer.
@@ -43,5 +65,5 @@ pub struct FinishedCall {
     /// Variables and headers whose values were replaced in the answer.
     pub masked: Vec<String>,
     /// The answer or the fault.
-    pub result: Result<Answer, CallFault>,
+    pub result: Result<SpilledAnswer, CallFault>,
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use longshore_proto::{Attempt, ClaimKey, ClaimResult, Event, GrantDecision, Timestamp};
 
-pub use call::{Answer, CallFault, FinishedCall};
+pub use call::{Answer, CallFault, FinishedCall, SpilledAnswer};
 pub use holder::{claim_holder, worker_of};
 pub use machine::Machine;
 
@@ -47,7 +47,7 @@ pub enum Input {
     /// [`Effect::ReturnGrant`] was performed.
     GrantReturned,
     /// [`Effect::Call`] ended.
-    CallEnded(FinishedCall),
+    CallEnded(Box<FinishedCall>),
     /// [`Effect::Wait`] is over.
     RetryDue,
     /// [`Effect::Settle`] was performed, and its event is durable.

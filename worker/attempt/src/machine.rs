@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use longshore_proto::{
     Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, ClaimResult, Event, Fault, FaultClass, GrantDecision,
-    IN_PLACE_RETRY_LIMIT, Job, NodeId, OnToolError, Outcome, Output, Payload, RetryDecision, Sent,
-    Settlement, SpilledPayload, Timestamp,
+    IN_PLACE_RETRY_LIMIT, Job, NodeId, OnToolError, Outcome, Output, RetryDecision, Sent, Settlement,
+    SpilledPayload, Timestamp,
 };
-use serde_json::Value;
 
-use crate::call::{Answer, CallFault, FinishedCall};
+use crate::call::{CallFault, FinishedCall, SpilledAnswer};
 use crate::holder::worker_of;
 use crate::{DeliveryEnd, Effect, Input, Interrupt, InterruptEffect};
 
@@ -105,7 +104,7 @@ impl<'a> Machine<'a> {
                 Effect::Finish(DeliveryEnd::Acknowledge { complete: self.claim.take() })
             }
             Input::GrantReturned => self.finish_return(),
-            Input::CallEnded(call) => self.call_ended(call),
+            Input::CallEnded(call) => self.call_ended(*call),
             Input::RetryDue => self.call(),
             Input::Settled => Effect::Finish(DeliveryEnd::Acknowledge { complete: self.claim.take() }),
             Input::EffectFailed => self.return_to_queue(Some(BACKEND_FAILED_DELAY)),
@@ -243,7 +242,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Turns an answer that reports an error into a fault, unless the step takes such an answer as its output.
-    fn apply_on_tool_error(&self, answer: Answer) -> Result<Answer, CallFault> {
+    fn apply_on_tool_error(&self, answer: SpilledAnswer) -> Result<SpilledAnswer, CallFault> {
         if answer.is_error && self.job.on_tool_error == OnToolError::Fail {
             let fault = Fault::new(FaultClass::ToolError, answer.error_text);
             return Err(CallFault { fault, sent: Sent::Answered });
@@ -251,10 +250,13 @@ impl<'a> Machine<'a> {
         Ok(answer)
     }
 
-    fn answered(&mut self, answer: Answer) -> Effect {
-        let mut blobs = Vec::new();
-        let value = payload_of(answer.value, &mut blobs);
-        let content = self.job.keep_content.then(|| payload_of(answer.content, &mut blobs));
+    fn answered(&mut self, answer: SpilledAnswer) -> Effect {
+        let SpilledAnswer { value: SpilledPayload { payload: value, blob }, content, .. } = answer;
+        let mut blobs: Vec<Vec<u8>> = blob.into_iter().collect();
+        let content = content.map(|SpilledPayload { payload, blob }| {
+            blobs.extend(blob);
+            payload
+        });
         if let Some(large) = blobs.iter().map(Vec::len).find(|bytes| *bytes > BLOB_LIMIT_BYTES) {
             let problem =
                 format!("the tool answered, with {large} bytes; at most {BLOB_LIMIT_BYTES} can be kept");
@@ -335,13 +337,6 @@ impl<'a> Machine<'a> {
         let (release, delay) = (self.claim.take(), self.return_delay);
         Effect::Finish(DeliveryEnd::ReturnToQueue { release, delay })
     }
-}
-
-/// Returns a value as a record holds it. The blob of a large value is added to `blobs`.
-fn payload_of(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
-    let SpilledPayload { payload, blob } = Payload::spill(value);
-    blobs.extend(blob);
-    payload
 }
 
 fn internal(message: impl Into<String>) -> Fault {

@@ -15,7 +15,7 @@ use longshore_proto::{
 use serde_json::{Value, json};
 
 use super::{DeliveryEnd, Effect, Input, Interrupt, InterruptEffect, Machine};
-use crate::call::{Answer, CallFault, FinishedCall};
+use crate::call::{Answer, CallFault, FinishedCall, SpilledAnswer};
 
 /// Returns a job that is safe to repeat: three attempts, 400 ms and 800 ms apart.
 fn safe() -> Job {
@@ -63,18 +63,18 @@ fn check(job: Job, history: &str) {
     for line in history.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (input, effect) = line.split_once("=>").expect("a line is `input => effect`");
         let (input, effect) = (input.trim(), effect.trim());
-        actual += &format!("{input} => {}\n", apply(&mut machine, input));
+        actual += &format!("{input} => {}\n", apply(&mut machine, input, job.keep_content));
         expected += &format!("{input} => {effect}\n");
     }
     assert!(actual == expected, "the effects are\n{actual}\nexpected\n{expected}");
 }
 
-fn apply(machine: &mut Machine<'_>, text: &str) -> String {
+fn apply(machine: &mut Machine<'_>, text: &str, keep_content: bool) -> String {
     let interrupt = match text {
         "recalled" => Interrupt::Recalled,
         "stopping" => Interrupt::Stopping,
         "claim lost" => Interrupt::ClaimLost,
-        _ => return show(&machine.handle(input(text))),
+        _ => return show(&machine.handle(input(text, keep_content))),
     };
     match machine.interrupt(interrupt) {
         InterruptEffect::Continue => "continue".into(),
@@ -83,7 +83,7 @@ fn apply(machine: &mut Machine<'_>, text: &str) -> String {
     }
 }
 
-fn input(text: &str) -> Input {
+fn input(text: &str, keep_content: bool) -> Input {
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
     match verb {
         "delivered" => {
@@ -104,15 +104,18 @@ fn input(text: &str) -> Input {
                 is_error: false,
                 error_text: String::new(),
             };
-            call_ended(Ok(answer))
+            call_ended(Ok(answer.spill(keep_content)))
         }
-        "reports" => call_ended(Ok(Answer {
-            value: json!(rest),
-            content: json!([]),
-            meta: Value::Null,
-            is_error: true,
-            error_text: rest.to_owned(),
-        })),
+        "reports" => {
+            let answer = Answer {
+                value: json!(rest),
+                content: json!([]),
+                meta: Value::Null,
+                is_error: true,
+                error_text: rest.to_owned(),
+            };
+            call_ended(Ok(answer.spill(keep_content)))
+        }
         "faults" => {
             let (class, sent) = rest.split_once(' ').expect("a class and how far the request came");
             let class = FaultClass::ALL.into_iter().find(|c| c.as_str() == class).expect("a class");
@@ -131,14 +134,14 @@ fn timestamp(millis: &str) -> Timestamp {
 }
 
 /// Returns the end of a call that began at 1,000 ms and took 10 ms.
-fn call_ended(result: Result<Answer, CallFault>) -> Input {
-    Input::CallEnded(FinishedCall {
+fn call_ended(result: Result<SpilledAnswer, CallFault>) -> Input {
+    Input::CallEnded(Box::new(FinishedCall {
         process: None,
         started_at: Timestamp::from_millis(1_000),
         took: Duration::from_millis(10),
         masked: Vec::new(),
         result,
-    })
+    }))
 }
 
 fn claimed(answer: &str) -> ClaimResult {

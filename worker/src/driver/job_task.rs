@@ -20,6 +20,7 @@ use super::WorkerContext;
 use super::activity_updates::ActivityUpdates;
 use super::finish::finish;
 use super::job_slots::JobSlot;
+use super::job_waits::WaitReason;
 use super::lease_heartbeat::LeaseHeartbeat;
 use super::retry::retry;
 
@@ -172,6 +173,7 @@ impl JobTask<'_> {
 
     /// Requests the claim. The slot is released if that takes long, because other jobs may not need the store.
     async fn claim_without_slot(&self, key: ClaimKey) -> Result<Input, Error> {
+        let _wait = self.context.waits.begin(WaitReason::Claim);
         let mut claim = pin!(self.claim(key));
         match timeout(SLOT_PATIENCE, &mut claim).await {
             Ok(input) => input,

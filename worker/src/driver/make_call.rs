@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use longshore_attempt::{Answer, CallFault, FinishedCall, Input};
-use longshore_ports::{Error, clock};
+use longshore_attempt::{Answer, CallFault, FinishedCall, Input, SpilledAnswer};
+use longshore_ports::{Error, clock, run_by_size};
 use longshore_proto::{
     Attempt, CallActivity, Digest, Fault, FaultClass, Job, NodeId, Payload, Sent, ServerInstance,
 };
@@ -14,6 +14,7 @@ use tracing::{debug, info};
 
 use super::job_task::JobTask;
 use super::retry::retry;
+use crate::large_values::approximate_bytes;
 use crate::mcp::{CallingJob, EndedCall, SecretRecipient, ToolCall};
 
 impl JobTask<'_> {
@@ -43,7 +44,11 @@ impl JobTask<'_> {
         count_call(self.job, number, took, &result);
         log_attempt(self.job, number, (&self.context.node, process.as_ref()), took, &result);
         self.context.mask_warnings.warn(self.job, &masked);
-        Ok(Input::CallEnded(FinishedCall { process, started_at, took, masked, result }))
+        let result = match result {
+            Ok(answer) => Ok(self.spill(answer).await),
+            Err(fault) => Err(fault),
+        };
+        Ok(Input::CallEnded(Box::new(FinishedCall { process, started_at, took, masked, result })))
     }
 
     async fn send(&self, number: Attempt, arguments: &Map<String, Value>) -> EndedCall {
@@ -60,6 +65,13 @@ impl JobTask<'_> {
         };
         let report = |activity| self.report(number, activity);
         self.context.pool.call(call, &report, &self.call_cancelled).await
+    }
+
+    /// Encodes an answer for the record of the attempt.
+    async fn spill(&self, answer: Answer) -> SpilledAnswer {
+        let (bytes, keep_content) =
+            (approximate_bytes([&answer.value, &answer.content]), self.job.keep_content);
+        run_by_size(bytes, move || answer.spill(keep_content)).await
     }
 
     fn report(&self, number: Attempt, activity: CallActivity) {
@@ -88,7 +100,8 @@ impl JobTask<'_> {
         let Some(text) = retry("fetch arguments", || blobs.get(digest)).await? else {
             return Ok(Err(unusable(format!("the blob {digest} that holds the arguments is missing"))));
         };
-        Ok(match serde_json::from_slice(&text) {
+        let parsed = run_by_size(text.len(), move || serde_json::from_slice(&text)).await;
+        Ok(match parsed {
             Ok(value) => as_object(value),
             Err(error) => {
                 Err(unusable(format!("the blob {digest} that holds the arguments is not JSON: {error}")))

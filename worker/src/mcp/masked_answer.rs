@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 
 use longshore_attempt::Answer;
+use longshore_ports::{LONG_WORK_BYTES, on_blocking_thread};
+
+use crate::large_values::approximate_bytes;
 
 use super::config::Secrets;
 
@@ -20,8 +23,20 @@ pub fn mask_warning(place: &str, origins: &[String]) -> String {
     )
 }
 
+/// Replaces secret values in an answer, on a blocking thread if it is large. Also returns descriptions of the variables and headers
+/// whose values were replaced.
+pub(super) async fn masked_answer(answer: Answer, secrets: &Secrets) -> (Answer, Vec<String>) {
+    match approximate_bytes([&answer.value, &answer.content, &answer.meta]) {
+        bytes if bytes < LONG_WORK_BYTES => mask(answer, secrets),
+        _ => {
+            let secrets = secrets.clone();
+            on_blocking_thread(move || mask(answer, &secrets)).await
+        }
+    }
+}
+
 /// Replaces secret values in an answer. Also returns descriptions of the variables and headers whose values were replaced.
-pub(super) fn masked_answer(answer: Answer, secrets: &Secrets) -> (Answer, Vec<String>) {
+fn mask(answer: Answer, secrets: &Secrets) -> (Answer, Vec<String>) {
     let mut noted = BTreeSet::new();
     let Answer { value, content, meta, is_error, error_text } = answer;
     let masked = Answer {
@@ -50,6 +65,6 @@ mod tests {
             is_error: true,
             error_text: text.to_owned(),
         };
-        assert_eq!(masked_answer(with("a token-1 b"), &secrets), (with("a *** b"), Vec::new()));
+        assert_eq!(mask(with("a token-1 b"), &secrets), (with("a *** b"), Vec::new()));
     }
 }

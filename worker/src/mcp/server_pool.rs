@@ -33,7 +33,7 @@ use super::read_fault::ReadFault;
 use super::server::{CallConnection, McpServer};
 use super::task;
 use super::tool_listing::ToolListing;
-use super::tool_result::{ToolResult, read_result};
+use super::tool_result::{ToolResult, read_result_by_size};
 use crate::launcher::Launcher;
 
 /// Time to close all connections: a connection's own shutdown, then the three stages of ending a process.
@@ -141,7 +141,7 @@ impl ServerPool {
         };
         let (masked, result) = match server.record_result(call.job, &call_connection.connection, sent) {
             Ok(answer) => {
-                let (answer, masked) = masked_answer(answer, secrets);
+                let (answer, masked) = masked_answer(answer, secrets).await;
                 (masked, Ok(answer))
             }
             Err(failure) => (Vec::new(), Err(failure.without(secrets).into_fault())),
@@ -334,7 +334,7 @@ async fn send(
         let ServerResult::CustomResult(CustomResult(Value::Object(result))) = response else {
             return Err(McpFailure::Unreadable("it is no result of a tool".to_owned()));
         };
-        let (state, questions) = match read_result(result)? {
+        let (state, questions) = match read_result_by_size(result).await? {
             ToolResult::Answer(answer) => return Ok(answer),
             ToolResult::Task(task) => {
                 connection.cancel_task(task.id);

@@ -18,7 +18,7 @@ use super::connection::{CallHooks, Connection};
 use super::deadline::{Deadline, TimeLimit};
 use super::progress::CallProgress;
 use super::task_state::McpTask;
-use super::tool_result::{ToolResult, read_result};
+use super::tool_result::{ToolResult, read_result_by_size};
 
 /// The longest time to live that is requested for a task. Longer timers of Node.js end at once.
 const LONGEST_TTL_MS: i32 = i32::MAX;
@@ -35,7 +35,7 @@ pub(super) async fn send(
     let mut progress = connection.progress(Deadline::of(limit));
     let request = call_request(params, limit)?;
     let result = as_object(connection.request_of_call(hooks, request, &mut progress).await?)?;
-    let task = match read_result(result)? {
+    let task = match read_result_by_size(result).await? {
         ToolResult::Answer(answer) => return Ok(answer),
         ToolResult::Task(task) => task,
         ToolResult::InputRequired { .. } => {
@@ -97,7 +97,7 @@ impl TaskCall<'_> {
                 "completed" => {
                     self.guard.has_ended = true;
                     let result = self.request("tasks/result").await.map_err(result_failure)?;
-                    return read_answer(result);
+                    return read_answer(result).await;
                 }
                 "failed" => {
                     self.guard.has_ended = true;
@@ -113,7 +113,7 @@ impl TaskCall<'_> {
                 "input_required" if !result_refused => match self.request("tasks/result").await {
                     Ok(result) => {
                         self.guard.has_ended = true;
-                        return read_answer(result);
+                        return read_answer(result).await;
                     }
                     // Some servers refuse this request instead of waiting. Then the status is polled.
                     Err(McpFailure::JsonRpc { .. }) => result_refused = true,
@@ -133,8 +133,11 @@ impl TaskCall<'_> {
 
     /// Returns the result of a failed task: an answer that reports an error, or a failure with the server's message.
     async fn failure(&mut self) -> Result<Answer, McpFailure> {
-        let result = self.request("tasks/result").await;
-        let failure = match result.and_then(read_answer) {
+        let answer = match self.request("tasks/result").await {
+            Ok(result) => read_answer(result).await,
+            Err(failure) => Err(failure),
+        };
+        let failure = match answer {
             Ok(answer) if answer.is_error => return Ok(answer),
             Err(failure @ McpFailure::Reported { .. }) => return Err(failure),
             Ok(_) => None,
@@ -196,8 +199,8 @@ impl TaskCall<'_> {
     }
 }
 
-fn read_answer(result: Map<String, Value>) -> Result<Answer, McpFailure> {
-    match read_result(result)? {
+async fn read_answer(result: Map<String, Value>) -> Result<Answer, McpFailure> {
+    match read_result_by_size(result).await? {
         ToolResult::Answer(answer) => Ok(answer),
         ToolResult::Task(_) | ToolResult::InputRequired { .. } => {
             Err(McpFailure::BadAnswer("the result of a task is no result of a tool".to_owned()))

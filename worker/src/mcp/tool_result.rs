@@ -1,10 +1,13 @@
-//! Reads the result of a `tools/call`, and takes the output for later steps from it. Pure.
+//! Reads the result of a `tools/call`, and takes the output for later steps from it.
 //!
 //! The content is kept unchanged. A part of it that is not understood, such as a block of an unknown type, does not affect the
 //! others.
 
 use longshore_attempt::Answer;
+use longshore_ports::run_by_size;
 use serde_json::{Map, Value, json};
+
+use crate::large_values::approximate_bytes;
 
 use super::classify::{INVALID_PARAMS, McpFailure};
 use super::task_state::McpTask;
@@ -26,8 +29,13 @@ pub(crate) enum ToolResult {
     },
 }
 
+/// Reads a result, on a blocking thread if it is large.
+pub(crate) async fn read_result_by_size(result: Map<String, Value>) -> Result<ToolResult, McpFailure> {
+    run_by_size(approximate_bytes(result.values()), move || read_result(result)).await
+}
+
 /// Reads a result. Returns a failure if it cannot be read, or if the MCP library of the server reports an error in it.
-pub(crate) fn read_result(mut result: Map<String, Value>) -> Result<ToolResult, McpFailure> {
+fn read_result(mut result: Map<String, Value>) -> Result<ToolResult, McpFailure> {
     match result.remove("resultType") {
         None | Some(Value::Null) => {}
         Some(Value::String(kind)) if kind == "complete" => {}

@@ -129,6 +129,7 @@ mod tests {
             failed_step: None,
             cancel_reason: None,
             labels: BTreeMap::new(),
+            indeterminate: 0,
         }
     }
 

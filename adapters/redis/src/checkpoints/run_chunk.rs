@@ -98,6 +98,7 @@ mod tests {
             failed_step: None,
             cancel_reason: None,
             labels: BTreeMap::new(),
+            indeterminate: 0,
         };
         RunRow { summary, state }
     }

@@ -14,11 +14,14 @@ pub(super) struct Tally {
     pub(super) jobs_out: u32,
     /// Size of the arguments of calls without an outcome, as JSON text in bytes.
     pub(super) argument_bytes: usize,
+    /// Steps that are indeterminate.
+    pub(super) indeterminate: u32,
 }
 
 /// The part of a step that counts for the sums, the order and the timers.
 pub(super) struct Footprint {
     pub(super) has_ended: bool,
+    is_indeterminate: bool,
     call: bool,
     job_out: bool,
     argument_bytes: usize,
@@ -33,12 +36,14 @@ impl Tally {
         self.calls += u32::from(step.call);
         self.jobs_out += u32::from(step.job_out);
         self.argument_bytes = self.argument_bytes.saturating_add(step.argument_bytes);
+        self.indeterminate += u32::from(step.is_indeterminate);
     }
 
     pub(super) fn subtract(&mut self, step: &Footprint) {
         self.calls -= u32::from(step.call);
         self.jobs_out -= u32::from(step.job_out);
         self.argument_bytes = self.argument_bytes.saturating_sub(step.argument_bytes);
+        self.indeterminate -= u32::from(step.is_indeterminate);
     }
 }
 
@@ -47,6 +52,7 @@ impl Footprint {
         let call = step.call.as_deref();
         Self {
             has_ended: step.status.is_terminal(),
+            is_indeterminate: step.status == StepStatus::Indeterminate,
             call: call.is_some() || step.awaited_evaluation().is_some(),
             job_out: call.is_some() && step.status == StepStatus::Running,
             argument_bytes: call.map_or(0, |call| call.arguments.bytes_in_state()),

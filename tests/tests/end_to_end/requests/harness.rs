@@ -58,6 +58,15 @@ impl Cluster {
 
     /// Starts a scheduler with these settings.
     pub(crate) async fn start_as(node: NodeConfig) -> Self {
+        Self::start_leading(node, true).await
+    }
+
+    /// Starts a scheduler that takes submits and requests, and leads no partition.
+    pub(crate) async fn start_without_leader() -> Self {
+        Self::start_leading(NodeConfig::default(), false).await
+    }
+
+    async fn start_leading(node: NodeConfig, leads: bool) -> Self {
         let (nats_server, redis_server) = (NatsServer::start().await, RedisServer::start().await);
         let nats = Nats::connect(NatsConfig {
             urls: vec![nats_server.url()],
@@ -105,7 +114,15 @@ impl Cluster {
         let (submissions, dead_letters) = (nats.submissions(), nats.dead_letters());
         let ingest = Ingest::new(Arc::clone(&submits), submissions, dead_letters, node.backpressure());
         tasks.spawn(ingest.run(stop.clone()));
-        tasks.spawn(node.run(stop.clone()));
+        let leading = stop.clone();
+        tasks.spawn(async move {
+            if leads {
+                node.run(leading).await;
+            } else {
+                leading.cancelled().await;
+                drop(node);
+            }
+        });
         Self {
             nats,
             redis,

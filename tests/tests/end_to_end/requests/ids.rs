@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_machine::Retention;
-use longshore_proto::ClaimResult;
+use longshore_proto::{ClaimResult, Partition, Seq};
 use longshore_scheduler::{NodeConfig, Refusal, SubmitHandler, SubmitRequest};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
@@ -47,6 +47,30 @@ async fn same_id_with_other_inputs_is_a_conflict_at_once_on_every_scheduler() {
             cluster.handlers.get(&"default".parse().expect("a namespace"), made.run).await.expect("shows");
         assert_eq!(view.inputs, json!({ "month": month }));
     }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_with_the_id_of_a_published_submit_is_recognised_without_a_leader() {
+    let cluster = Cluster::start_without_leader().await;
+    cluster.push(WORKFLOW).await;
+    let submit = json!({ "id": "order-1", "inputs": { "month": 3 } });
+    let publish = cluster.client.request("longshore.v1.submit.default.report", submit.to_string().into());
+    publish.await.expect("is stored");
+    let taken_in = async || {
+        let logs = [Partition(0), Partition(1)].map(|partition| cluster.backend.log.tail(partition));
+        futures::future::join_all(logs).await.into_iter().any(|tail| tail.expect("answers") > Seq::ZERO)
+    };
+    let wait = async {
+        while !taken_in().await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.expect("is taken in");
+    let same = cluster.submits.submit(request("default", Some("order-1"), 3)).await.expect("is the same");
+    assert!(same.existed, "{same:?}");
+    let other = cluster.submits.submit(request("default", Some("order-1"), 4)).await.expect_err("is another");
+    assert!(matches!(other, Refusal::IdTaken { run, .. } if run == same.run), "{other}");
     cluster.end().await;
 }
 
