@@ -20,6 +20,7 @@ pub(crate) use longshore_embedded::{Holder, RunWatch};
 use longshore_machine::Run;
 use longshore_ports::Backend;
 use longshore_proto::{Namespace, RunId, RunView};
+use longshore_scheduler::fill_outputs;
 
 pub(crate) use self::open_data_dir::OpenDataDir;
 pub(crate) use self::process::{DRAIN, LocalProcess};
@@ -30,7 +31,10 @@ use crate::failure::Failure;
 
 /// Reads a stored run in full, if it exists.
 pub(crate) async fn stored(backend: &Backend, run: RunId) -> Result<Option<RunView>, Failure> {
-    Ok(stored_state(backend, run).await?.map(|run| run.view()))
+    let Some(run) = stored_state(backend, run).await? else { return Ok(None) };
+    let mut view = run.view();
+    fill_outputs(&mut view, &*backend.blobs, u64::MAX).await?;
+    Ok(Some(view))
 }
 
 /// Reads the stored state of a run, if it exists.

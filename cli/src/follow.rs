@@ -67,7 +67,10 @@ pub(crate) async fn follow(
         following.show_until(stop_work(process, signals, output, &reason)).await;
     }
     // Calls under way may have ended meanwhile, even if the process did not wait for them.
-    let ended = following.finish();
+    let mut ended = following.finish();
+    for view in ended.iter_mut().flatten() {
+        process.fill_outputs(Arc::make_mut(view)).await;
+    }
     reason.map(|_| ended.map_or(FollowOutcome::Stopped, FollowOutcome::Ended))
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Attempt, AttemptRecord, Fault, Namespace, RunId, StepPath, Timestamp, WorkflowRef};
+use crate::{Attempt, AttemptRecord, Digest, Fault, Namespace, RunId, StepPath, Timestamp, WorkflowRef};
 
 /// The status of a run.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -249,4 +249,8 @@ pub struct RunView {
     /// Outputs of the run, once it has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Value>,
+    /// Digest and size in bytes of large outputs, whose address is in `outputs` until a process replaces it by the value. It stays
+    /// in the process.
+    #[serde(skip)]
+    pub stored_outputs: Option<(Digest, u64)>,
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_embedded::{Embedded, RunWatch, RunWatchers};
-use longshore_ports::JobQueue;
-use longshore_proto::{CallUpdate, RunId};
-use longshore_scheduler::{DriverError, Intake, LeadershipEnd, SubmitError, SubmitRequest};
+use longshore_ports::{Blobs, JobQueue};
+use longshore_proto::{CallUpdate, RunId, RunView};
+use longshore_scheduler::{DriverError, Intake, LeadershipEnd, SubmitError, SubmitRequest, fill_outputs};
 use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{ServerPool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
@@ -49,6 +49,7 @@ impl OpenDataDir {
         let (stop_worker, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let mut process = LocalProcess {
             jobs: Arc::clone(&backend.jobs),
+            blobs: Arc::clone(&backend.blobs),
             intake: Intake::new(backend, 1),
             watchers,
             updates,
@@ -73,6 +74,7 @@ pub(crate) struct LocalProcess {
     watchers: Arc<RunWatchers>,
     updates: LocalUpdates,
     jobs: Arc<dyn JobQueue>,
+    blobs: Arc<dyn Blobs>,
     pool: Arc<ServerPool>,
     store: Embedded,
     /// One task; empty once it has ended.
@@ -84,6 +86,13 @@ pub(crate) struct LocalProcess {
 }
 
 impl LocalProcess {
+    /// Replaces the address of large outputs by their value. If they cannot be read, the address is shown.
+    pub(crate) async fn fill_outputs(&self, view: &mut RunView) {
+        if let Err(error) = fill_outputs(view, &*self.blobs, u64::MAX).await {
+            warn!(%error, "cannot read the outputs of a run");
+        }
+    }
+
     /// Watches a run. Call it before the submit, so that no update is missed.
     pub(crate) fn watch(&self, run: RunId) -> RunWatch {
         self.watchers.watch(run)

@@ -36,6 +36,10 @@ impl Run {
             inputs: shown(self.inputs.clone()),
             steps: self.frame.indices().filter_map(|index| self.step_view(index)).collect(),
             outputs: self.outputs.as_deref().cloned().map(shown),
+            stored_outputs: match self.outputs.as_deref() {
+                Some(Payload::Blob { digest, bytes }) => Some((*digest, *bytes)),
+                Some(Payload::Inline(_)) | None => None,
+            },
         }
     }
 

@@ -22,11 +22,13 @@ use super::bodies::{
 use super::run_value::ValueReader;
 use super::{Api, ApiRequest, ErrorResponse, Verb, truncate, waiting};
 use crate::audit::audit_request;
+use crate::outputs::fill_outputs;
 use crate::refusal::Refusal;
 use crate::run_metrics;
 use crate::submit::SubmitHandler;
 use crate::submit_request::SubmitRequest;
 use crate::trace;
+use crate::value_count::REQUEST_LIMIT_BYTES;
 
 /// Tries to find a run in a checkpoint that is behind its log, and the pause between two of them. The next checkpoint is due
 /// within 200 ms, unless its store accepts no writes or the partition has no leader.
@@ -147,6 +149,7 @@ impl RequestHandlers {
         let row = self.find(namespace, run).await?;
         let run = Run::decode(&row.state).map_err(|error| Refusal::Unreadable { run, error })?;
         let mut view = run.view();
+        fill_outputs(&mut view, &*self.backend.blobs, REQUEST_LIMIT_BYTES as u64).await?;
         waiting::explain(&mut view, &run, &*self.catalog, &*self.backend.jobs).await;
         Ok(view)
     }

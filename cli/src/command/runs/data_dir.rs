@@ -9,6 +9,7 @@ use std::path::Path;
 use longshore_machine::{NoValue, RunValue};
 use longshore_ports::{RunCursor, RunPage, RunQuery};
 use longshore_proto::{Payload, RunId, RunStatus, RunSummary, RunView};
+use longshore_scheduler::fill_outputs;
 
 use crate::embedded::{self, ReadOnlyDataDir};
 use crate::exit::Exit;
@@ -42,7 +43,8 @@ impl DirectoryRuns {
 
     /// Returns a run in full, if it exists.
     pub(super) async fn run(&self, run: RunId) -> Result<Option<RunView>, Failure> {
-        if let Some(view) = self.directory.survey.run(run) {
+        if let Some(mut view) = self.directory.survey.run(run) {
+            fill_outputs(&mut view, &*self.directory.backend.blobs, u64::MAX).await?;
             return Ok(Some(view));
         }
         let mut view = embedded::stored(&self.directory.backend, run).await?;
