@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Attempt, AttemptRecord, DeliveryId, Digest, Epoch, Evaluation, EvaluationNumber, JobId, Namespace,
-    NodeId, Payload, RunId, Seq, Settlement, StepPath, Timestamp, TraceContext, WorkflowName,
+    NodeId, Payload, Retention, RunId, Seq, Settlement, StepPath, Timestamp, TraceContext, WorkflowName,
 };
 
 /// A version of a workflow, by name and content. A run keeps the version it was submitted with.
@@ -14,6 +14,23 @@ pub struct WorkflowRef {
     pub name: WorkflowName,
     /// Digest of the text.
     pub digest: Digest,
+}
+
+/// A version of the rules of the language: how a text is compiled, defaults, limits and budgets. A run keeps the version of its
+/// submit, so a new program continues old runs as they began. A reader that meets a higher version than [`Semantics::NEWEST`] stops.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Semantics(pub u16);
+
+impl Semantics {
+    /// The newest version that this code knows.
+    pub const NEWEST: Self = Self(1);
+}
+
+impl std::fmt::Display for Semantics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// A request of a client to a run.
@@ -98,6 +115,20 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         records_lost: bool,
     },
+    /// The configuration of the partition from this record on. Written by a leader whose own differs. What a setting decides is
+    /// decided by this record, so that all readers of the log agree.
+    Configured {
+        /// Bounds on the finished runs that are kept.
+        retention: Retention,
+    },
+    /// A run cannot be continued by the leader: its workflow or one of its records cannot be read. It fails, whatever a reader
+    /// that can read them made of it.
+    Quarantined {
+        /// The run.
+        run: RunId,
+        /// Reason, for display.
+        reason: String,
+    },
     /// A client submitted a run. A run with this record in the log reaches a terminal status.
     Submitted {
         /// The run.
@@ -106,6 +137,8 @@ pub enum Event {
         namespace: Namespace,
         /// Version of the workflow to run.
         workflow: WorkflowRef,
+        /// Version of the rules by which the workflow was checked and is executed.
+        semantics: Semantics,
         /// Checked inputs with defaults filled in: an object.
         inputs: Payload,
         /// Trace that the run belongs to.

@@ -38,6 +38,7 @@ mod outcome;
 mod pattern;
 mod payload;
 mod policy;
+mod retention;
 mod secret;
 mod strict;
 pub mod subject;
@@ -53,7 +54,7 @@ pub use claim::ClaimResult;
 pub use digest::{Digest, DigestError};
 pub use display::{truncate, truncate_with_size, value_type};
 pub use evaluation::{Evaluation, EvaluationNumber};
-pub use event::{Event, Record, Signal, Timer, TimerKind, WorkflowRef};
+pub use event::{Event, Record, Semantics, Signal, Timer, TimerKind, WorkflowRef};
 pub use fault::{Fault, FaultClass, Sent};
 pub use grant::{Grant, GrantDecision};
 pub use id::{
@@ -67,6 +68,7 @@ pub use payload::{BLOB_LIMIT_BYTES, INLINE_LIMIT_BYTES, Payload, SpilledPayload}
 pub use policy::{
     Backoff, IN_PLACE_RETRY_LIMIT, MAX_TIMEOUT_FACTOR, RepeatSafety, RetryDecision, RetryPolicy,
 };
+pub use retention::Retention;
 pub use secret::SecretPlace;
 pub use strict::{StrictValue, strict_map};
 pub use submit::{ID_HEADER, SubmitBody};

@@ -124,6 +124,7 @@ mod tests {
                 run,
                 namespace: "default".parse().expect("a namespace"),
                 workflow: WorkflowRef { name: "demo".parse().expect("a name"), digest: Digest::of(b"text") },
+                semantics: Semantics::NEWEST,
                 inputs: Payload::Inline(
                     json!({"n": 1, "big": u64::MAX, "f": 1.5, "s": "ü", "l": [null, true]}),
                 ),

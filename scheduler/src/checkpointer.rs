@@ -200,6 +200,11 @@ impl Checkpointer {
         position: &LogPosition,
     ) -> Result<(), DriverError> {
         (self.due_at, self.recovery) = (None, None);
+        if matches!(self.state, CommitState::Idle) && !machine.is_complete() {
+            // The state lacks a record until the run that it concerns is quarantined.
+            self.note_change();
+            return Ok(());
+        }
         let delta = match std::mem::replace(&mut self.state, CommitState::Idle) {
             CommitState::Unknown(delta) => {
                 // Later changes are in the next commit.
@@ -284,7 +289,7 @@ impl Checkpointer {
             }
             let is_idle = matches!(self.state, CommitState::Idle);
             let is_saved = self.due_at.is_none() && !machine.has_unsaved();
-            if is_idle && (is_saved || self.has_discarded) {
+            if is_idle && (is_saved || self.has_discarded || !machine.is_complete()) {
                 return Ok(());
             }
             self.start_commit(machine, position)?;

@@ -21,7 +21,7 @@ mod unsent_jobs;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use longshore_machine::{Effect, Effects, Retention};
+use longshore_machine::{Effect, Effects};
 use longshore_ports::{Backend, LogEntry, LogReader};
 use longshore_proto::{Epoch, Event, Partition, RunId, RunView};
 use tokio::task::yield_now;
@@ -67,7 +67,6 @@ pub struct Driver {
     effects: Effects,
     updates: PendingUpdates,
     outstanding: OutstandingJobs,
-    retention: Retention,
 }
 
 impl Driver {

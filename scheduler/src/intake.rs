@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use longshore_ports::{Backend, Error, ErrorCause, clock};
 use longshore_proto::{
-    Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Signal, TraceContext,
+    Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Semantics, Signal, TraceContext,
     subject::BLOBS_STREAM,
 };
 use longshore_workflow::{Diagnostics, InputProblems, Plan, compile};
@@ -197,7 +197,8 @@ impl Intake {
         } else {
             put_value(&*self.backend.blobs, text).await.map_err(store_error)?
         };
-        Ok(Event::Submitted { run, namespace, workflow: plan.reference(), inputs, trace })
+        let (workflow, semantics) = (plan.reference(), Semantics::NEWEST);
+        Ok(Event::Submitted { run, namespace, workflow, semantics, inputs, trace })
     }
 
     /// Appends checked submits to the log of a partition, together. Once this returns, their runs reach a terminal state.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use longshore_machine::{Effects, Machine, RecordIgnored};
 use longshore_ports::{Backend, LogEntry, LogReader, clock, on_blocking_thread};
-use longshore_proto::{Digest, Partition, Record, Seq, Timestamp, WireError};
+use longshore_proto::{Digest, Event, Partition, Record, Semantics, Seq, Timestamp, WireError};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -46,6 +46,18 @@ pub enum DriverError {
         seq: Seq,
         /// Its format version.
         found: u8,
+    },
+    /// A newer version of Longshore submitted a run.
+    #[error(
+        "entry {seq} of the log submits a run with version {found} of the language's rules, and this version of longshore knows {known}: \
+         upgrade it",
+        known = Semantics::NEWEST
+    )]
+    NewerSemantics {
+        /// The entry.
+        seq: Seq,
+        /// Its version of the rules.
+        found: Semantics,
     },
     /// The state of the machine cannot be encoded.
     #[error("the state cannot be written: {0}")]
@@ -122,6 +134,13 @@ impl LogFollower {
         });
         if let Some(found) = newer {
             return Err(DriverError::Newer { seq, found });
+        }
+        let semantics = events.iter().flatten().filter_map(|event| match event {
+            Event::Submitted { semantics, .. } => Some(*semantics),
+            _ => None,
+        });
+        if let Some(found) = semantics.max().filter(|found| *found > Semantics::NEWEST) {
+            return Err(DriverError::NewerSemantics { seq, found });
         }
         for (part, event) in (0..).zip(events) {
             match event {

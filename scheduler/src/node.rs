@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_machine::Retention;
 use longshore_ports::{Backend, Error, Lease, RunUpdates, outage};
+use longshore_proto::Retention;
 use longshore_proto::{NodeId, Partition};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use longshore_machine::Retention;
+use longshore_proto::Retention;
 use longshore_tls::TlsFiles;
 
 use super::file::ConfigFile;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use longshore_embedded::{Access, Embedded, OpenError, RunWatch, RunWatchers};
-use longshore_machine::Retention;
 use longshore_ports::{Backend, RunPage, RunQuery};
+use longshore_proto::Retention;
 use longshore_proto::{Digest, NodeId, Partition, RunId, RunView};
 use longshore_scheduler::{Driver, Intake};
 use tokio_util::sync::CancellationToken;

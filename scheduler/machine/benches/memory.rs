@@ -15,7 +15,7 @@ use std::time::Duration;
 use longshore_machine::{Effects, Machine};
 use longshore_proto::{
     Attempt, AttemptRecord, Event, JobId, OnToolError, Outcome, Output, Partition, Record, RepeatSafety,
-    RetryPolicy, RunId, Sent, Seq, Settlement, Timestamp,
+    RetryPolicy, RunId, Semantics, Sent, Seq, Settlement, Timestamp,
 };
 use longshore_workflow::{CallStep, Condition, Plan, Step, StepIndex, StepKind, Template, compile};
 use serde_json::json;
@@ -104,6 +104,7 @@ fn submitted(run: RunId, plan: &Plan) -> Event {
         run,
         namespace: "default".parse().expect("a namespace"),
         workflow: plan.reference(),
+        semantics: Semantics::NEWEST,
         inputs: json!({}).into(),
         trace: None,
     }

@@ -16,7 +16,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use longshore_machine::{Effects, Machine};
 use longshore_proto::{
     Attempt, AttemptRecord, Event, JobId, OnToolError, Outcome, Output, Partition, Record, RepeatSafety,
-    RetryPolicy, RunId, Sent, Seq, Settlement, Timestamp,
+    RetryPolicy, RunId, Semantics, Sent, Seq, Settlement, Timestamp,
 };
 use longshore_workflow::{CallStep, Condition, Plan, Step, StepIndex, StepKind, Template, compile};
 use serde_json::json;
@@ -97,6 +97,7 @@ fn log(plan: &Plan, runs: u128) -> Vec<Record> {
         run: *run,
         namespace: "default".parse().expect("a namespace"),
         workflow: plan.reference(),
+        semantics: Semantics::NEWEST,
         inputs: json!({}).into(),
         trace: None,
     });

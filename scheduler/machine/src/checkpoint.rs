@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_proto::{Digest, Epoch, RunId, RunSummary, Seq, Timestamp, WireError, decode, encode};
+use longshore_proto::{
+    Digest, Epoch, Retention, RunId, RunSummary, Seq, Timestamp, WireError, decode, encode,
+};
 use serde::{Deserialize, Serialize};
 
-use super::{Machine, Retention, Run};
+use super::{Machine, Run};
 
 /// Format of the stored state. A state of another format is not read; the log is replayed instead.
 pub const STATE_VERSION: u16 = 3;
@@ -46,6 +48,7 @@ struct PartitionState {
     applied: Seq,
     now: Timestamp,
     epoch: Epoch,
+    retention: Retention,
 }
 
 /// State that no checkpoint holds yet.
@@ -96,7 +99,8 @@ impl Machine {
         for run in live.chain(self.dirty.all_ended()) {
             changed.push((run.summary(), encode(run)?));
         }
-        let state = PartitionState { applied: self.applied, now: self.now, epoch: self.epoch };
+        let (applied, now, epoch, retention) = (self.applied, self.now, self.epoch, self.retention);
+        let state = PartitionState { applied, now, epoch, retention };
         let partition = encode(&state)?;
         let dirty = std::mem::take(&mut self.dirty);
         self.forget_plans();
@@ -119,6 +123,7 @@ impl Machine {
             part: u32::MAX,
             now: state.now,
             epoch: state.epoch,
+            retention: state.retention,
             ..Self::default()
         };
         for (id, bytes) in live {
@@ -134,9 +139,9 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Sets the retention of finished runs.
-    pub const fn set_retention(&mut self, retention: Retention) {
-        self.retention = retention;
+    /// Returns the bounds on the finished runs that are kept.
+    pub const fn retention(&self) -> Retention {
+        self.retention
     }
 
     /// Lets go of finished runs past their time, by the log's own clock, so that everybody forgets the same ones.

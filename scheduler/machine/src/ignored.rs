@@ -34,6 +34,9 @@ pub enum RecordIgnored {
     /// The timer is not due yet.
     #[error("the timer's moment has not come")]
     TimerNotDue,
+    /// The run cannot be continued by this reader, which waits for its quarantine.
+    #[error("the run cannot be read")]
+    UnreadableRun,
     /// The state does not wait for this evaluation.
     #[error("the evaluation is not awaited any more")]
     NotAwaited,

@@ -31,9 +31,9 @@ mod in_doubt;
 mod needs;
 mod obstacle;
 mod outline;
+mod quarantine;
 mod reads;
 mod resume;
-mod retention;
 mod run;
 mod run_change;
 mod scope;
@@ -53,8 +53,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use longshore_proto::{
-    DeliveryId, Digest, Epoch, EvaluationNumber, Event, Fault, FaultClass, Grant, GrantDecision, Job, JobId,
-    Record, RunId, RunStatus, RunSummary, RunView, Seq, Signal, Timer, Timestamp,
+    DeliveryId, Digest, Epoch, EvaluationNumber, Event, Grant, GrantDecision, Job, JobId, Record, Retention,
+    RunId, RunStatus, RunSummary, RunView, Seq, Signal, Timer, Timestamp,
 };
 use longshore_workflow::{Plan, StepIndex};
 
@@ -63,7 +63,6 @@ pub use evaluate::{EvaluationOutcome, PendingEvaluation};
 pub use ignored::RecordIgnored;
 use outline::PlanOutline;
 pub use outline::StepDescription;
-pub use retention::Retention;
 pub use run::Run;
 pub use run_change::RunChange;
 pub use scope::LargeValues;
@@ -125,6 +124,8 @@ pub struct Machine {
     /// Ended runs that are kept, and the order in which they are removed.
     finished: BTreeMap<RunId, Timestamp>,
     finished_order: BTreeSet<(Timestamp, RunId)>,
+    /// Bounds on the finished runs that are kept.
+    retention: Retention,
 
     // Derived from the state above: decides nothing and is never stored.
     /// Number of jobs that live runs have outstanding.
@@ -132,7 +133,8 @@ pub struct Machine {
     timers: timers::TimerIndex,
     plans: BTreeMap<Digest, KnownPlan>,
     dirty: checkpoint::UnsavedChanges,
-    retention: Retention,
+    /// Runs of which this reader could not apply a record, with the reason. The leader quarantines them.
+    unreadable: BTreeMap<RunId, String>,
 }
 
 impl Machine {
@@ -221,7 +223,13 @@ impl Machine {
                 self.timers.reset_asked();
                 Ok(())
             }
-            Event::Submitted { run, namespace, workflow, inputs, trace } => {
+            Event::Configured { retention } => {
+                self.retention = *retention;
+                self.expire();
+                Ok(())
+            }
+            Event::Quarantined { run, reason } => self.quarantine(*run, reason, effects),
+            Event::Submitted { run, namespace, workflow, inputs, trace, .. } => {
                 if self.live.contains_key(run) || self.finished.contains_key(run) {
                     return Err(RecordIgnored::DuplicateRun);
                 }
@@ -308,15 +316,20 @@ impl Machine {
 
     /// Starts a run.
     fn begin(&mut self, mut run: Box<Run>, effects: &mut Effects) {
-        match self.plans.get(&run.outline.workflow.digest) {
+        let plan = match self.plans.get(&run.outline.workflow.digest) {
             Some(KnownPlan::Plan(plan, outline)) => {
-                let plan = Arc::clone(plan);
-                run.adopt(&plan, Arc::clone(outline));
+                run.adopt(plan, Arc::clone(outline));
+                Ok(Arc::clone(plan))
+            }
+            Some(KnownPlan::Broken(why)) => Err(why.clone()),
+            None => Err("its workflow is missing".to_owned()),
+        };
+        match plan {
+            Ok(plan) => {
                 self.timers.add(&run);
                 advance::advance(&mut run, &plan, self.now, effects);
             }
-            Some(KnownPlan::Broken(why)) => run.fail(Fault::new(FaultClass::Internal, why), self.now),
-            None => run.fail(Fault::new(FaultClass::Internal, "its plan is missing"), self.now),
+            Err(why) => self.note_unreadable(run.id, why, effects),
         }
         self.keep(run, None, effects);
     }
@@ -328,6 +341,9 @@ impl Machine {
         effects: &mut Effects,
         change: impl FnOnce(&mut Run, &Plan, Timestamp, &mut Effects) -> Result<(), RecordIgnored>,
     ) -> Result<(), RecordIgnored> {
+        if self.unreadable.contains_key(&id) {
+            return Err(RecordIgnored::UnreadableRun);
+        }
         let mut run = self.live.remove(&id).ok_or(RecordIgnored::UnknownRun)?;
         let (before, out) = (Some(run.status), run.frame.jobs_out());
         let plan = match self.plans.get(&run.outline.workflow.digest) {
@@ -336,10 +352,10 @@ impl Machine {
                 Arc::clone(plan)
             }
             Some(KnownPlan::Broken(why)) => {
-                run.fail(Fault::new(FaultClass::Internal, why), self.now);
-                self.jobs_out -= out;
-                self.keep(run, before, effects);
-                return Ok(());
+                let why = why.clone();
+                self.live.insert(id, run);
+                self.note_unreadable(id, why, effects);
+                return Err(RecordIgnored::UnreadableRun);
             }
             None => {
                 self.live.insert(id, run);

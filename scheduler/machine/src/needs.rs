@@ -40,7 +40,7 @@ impl Machine {
 /// Returns the run that an event concerns. `None` for an event of the partition.
 const fn concerned_run(event: &Event) -> Option<RunId> {
     match event {
-        Event::LeaderAnnounced { .. } => None,
+        Event::LeaderAnnounced { .. } | Event::Configured { .. } | Event::Quarantined { .. } => None,
         Event::Submitted { run, .. }
         | Event::Resumed { run }
         | Event::Evaluated { run, .. }

@@ -1,6 +1,6 @@
 //! Effects of a takeover, derived from the state alone.
 
-use longshore_proto::{Event, Grant, GrantDecision, Signal, StepStatus};
+use longshore_proto::{Event, Grant, GrantDecision, StepStatus};
 use longshore_workflow::{Plan, StepIndex};
 
 use super::{Effect, Effects, KnownPlan, Machine, Run, dispatch};
@@ -9,8 +9,8 @@ impl Machine {
     /// Returns the effects that a new leader must perform, such as the dispatch of each outstanding job. They are derived from
     /// the state alone.
     pub fn resume(&self) -> Effects {
-        let mut effects = Effects::new();
-        for run in self.live.values() {
+        let mut effects: Effects = self.quarantines().collect();
+        for run in self.live.values().filter(|run| !self.unreadable.contains_key(&run.id)) {
             match self.plans.get(&run.outline.workflow.digest) {
                 Some(KnownPlan::Plan(plan, _)) => {
                     run.frame.indices().for_each(|index| resume_step(run, plan, index, &mut effects));
@@ -21,15 +21,11 @@ impl Machine {
                         effects.push(Effect::Append(Event::Continued { run: run.id }));
                     }
                 }
-                Some(KnownPlan::Broken(_)) | None => {
-                    // The run cannot continue. The next record about it ends it, and this cancel is that record.
-                    let reason = "its workflow cannot be compiled any more".to_owned();
-                    effects.push(Effect::Append(Event::Signalled {
-                        run: run.id,
-                        namespace: run.namespace.clone(),
-                        signal: Signal::Cancel { reason },
-                    }));
+                // The run cannot continue; see `quarantine`.
+                Some(KnownPlan::Broken(why)) => {
+                    effects.push(Effect::Append(Event::Quarantined { run: run.id, reason: why.clone() }));
                 }
+                None => {}
             }
         }
         effects

@@ -115,6 +115,15 @@ impl Run {
         }
     }
 
+    /// Removes the steps and all that follows from them.
+    pub(super) fn drop_steps(&mut self) {
+        self.frame = Frame::default();
+        self.outline = Arc::new(PlanOutline::unknown(self.outline.workflow.clone()));
+        self.deadline = None;
+        self.evaluation = None;
+        self.set_bytes = 0;
+    }
+
     /// Ends the run at once, whatever its steps do.
     pub(super) fn fail(&mut self, fault: Fault, at: Timestamp) {
         self.error = Some(Box::new(RunError { fault, step: None }));

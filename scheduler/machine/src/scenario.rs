@@ -18,7 +18,7 @@ use std::time::Duration;
 use longshore_proto::{
     Attempt, AttemptRecord, DeliveryId, Digest, Evaluation, EvaluationNumber, Event, Fault, FaultClass,
     Grant, GrantDecision, INLINE_LIMIT_BYTES, Job, JobId, Namespace, Outcome, Output, Partition, Payload,
-    Record, RunId, Sent, Seq, Settlement, Signal, StepPath, Timer, TimerKind, Timestamp,
+    Record, RunId, Semantics, Sent, Seq, Settlement, Signal, StepPath, Timer, TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, compile};
 use serde_json::{Map, Value};
@@ -133,6 +133,8 @@ impl Scenario {
                 self.describe(effects)
             }
             "restart" => self.restart(),
+            "quarantine" => self.record(Event::Quarantined { run: self.run, reason: rest.to_owned() }),
+            "complete" => self.machine.is_complete().to_string(),
             "forget" => {
                 self.machine.provide_plan(self.plan.digest, Err("the plan is no plan any more".to_owned()));
                 "nothing".to_owned()
@@ -316,6 +318,9 @@ impl Scenario {
                 Effect::Append(Event::Signalled { signal: Signal::Cancel { .. }, .. }) => {
                     lines.push("append cancel".to_owned())
                 }
+                Effect::Append(Event::Quarantined { reason, .. }) => {
+                    lines.push(format!("append quarantine: {reason}"))
+                }
                 Effect::Append(event) => lines.push(format!("append {event:?}")),
                 Effect::Changed(change) => {
                     let view = self.machine.view(change.run).expect("what has changed can be seen");
@@ -355,7 +360,8 @@ pub(super) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
     };
     let inputs = plan.accept_inputs(given).unwrap_or_else(|problems| panic!("{problems}"));
     let namespace: Namespace = "default".parse().expect("a namespace");
-    Event::Submitted { run, namespace, workflow: plan.reference(), inputs: inputs.into(), trace: None }
+    let (workflow, semantics) = (plan.reference(), Semantics::NEWEST);
+    Event::Submitted { run, namespace, workflow, semantics, inputs: inputs.into(), trace: None }
 }
 
 /// `fetch#1 output {"n": 1}`, `fetch#1 large rows`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again

@@ -125,7 +125,7 @@ mod tests {
     use std::sync::Mutex;
 
     use longshore_proto::{
-        Attempt, Event, JobId, Outcome, Output, Partition, Record, Seq, Settlement, Timestamp,
+        Attempt, Event, JobId, Outcome, Output, Partition, Record, Semantics, Seq, Settlement, Timestamp,
     };
     use longshore_workflow::{Plan, compile};
     use serde_json::json;
@@ -174,7 +174,14 @@ mod tests {
         fn submit(&mut self) {
             let namespace = "default".parse().expect("a namespace");
             let (run, workflow) = (self.run, self.plan.reference());
-            self.apply(Event::Submitted { run, namespace, workflow, inputs: json!({}).into(), trace: None });
+            self.apply(Event::Submitted {
+                run,
+                namespace,
+                workflow,
+                semantics: Semantics::NEWEST,
+                inputs: json!({}).into(),
+                trace: None,
+            });
         }
 
         fn settle(&mut self, step: &str) {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use longshore_machine::{Effect, Effects, Retention};
+use longshore_machine::{Effect, Effects};
 use longshore_ports::{Backend, RunUpdates};
-use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, Seq};
+use longshore_proto::{Epoch, Event, Job, NodeId, Partition, Retention, RunId, Seq};
 use tracing::info;
 
 use super::Driver;
@@ -36,13 +36,16 @@ impl Driver {
         updates: Arc<dyn RunUpdates>,
         retention: Retention,
     ) -> Result<Self, DriverError> {
-        let mut recovered = recovery::load(&backend, partition).await?;
-        recovered.machine.set_retention(retention);
+        let recovered = recovery::load(&backend, partition).await?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let jobs_lost = !backend.jobs.outlives_process();
         let records_lost = recovered.records_lost;
         let announcement = Event::LeaderAnnounced { node, version, jobs_lost, records_lost };
-        let appended = backend.log.append(partition, &[announcement]).await?;
+        let mut events = vec![announcement];
+        if recovered.machine.retention() != retention {
+            events.push(Event::Configured { retention });
+        }
+        let appended = backend.log.append(partition, &events).await?;
         let epoch = Epoch(appended.first().copied().unwrap_or_default());
         let from = recovered.position.seq;
         // Updates of events that were appended while the partition had no leader, and of the last records before its leader
@@ -67,7 +70,6 @@ impl Driver {
             effects: Effects::new(),
             updates: PendingUpdates::new(updates),
             outstanding: Backpressure::default().add_partition(),
-            retention,
             backend,
         };
         driver.replay(epoch.0, published).await?;
@@ -110,9 +112,7 @@ impl Driver {
         // During the replay the state is an earlier one.
         self.updates.publish_all(&self.follower.machine);
         let reached = self.follower.position.seq;
-        let mut recovered =
-            retry("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
-        recovered.machine.set_retention(self.retention);
+        let recovered = retry("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
         let from = recovered.position.seq;
         let reader = self.backend.log.read(self.partition, from.next()).await?;
         let checkpointer = Checkpointer::new(self.backend.clone(), self.partition, &recovered);

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded, RunWatch, RunWatchers};
-use longshore_machine::Retention;
 use longshore_ports::{Backend, Delivery, RunQuery};
+use longshore_proto::Retention;
 use longshore_proto::{
     Attempt, Digest, Event, Fault, FaultClass, NodeId, Outcome, Partition, Payload, RunId, RunStatus,
-    RunView, Settlement, Timestamp, WorkflowRef,
+    RunView, Semantics, Settlement, Timestamp, WorkflowRef,
 };
 use longshore_scheduler::{Driver, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::{Map, Value, json};
@@ -274,7 +274,14 @@ async fn a_run_whose_workflow_is_gone_fails_with_the_reason() {
     let watch = leader.watchers.watch(run);
     let workflow = WorkflowRef { name: "gone".parse().expect("a name"), digest: Digest::of(b"never kept") };
     let namespace = "default".parse().expect("a namespace");
-    let event = Event::Submitted { run, namespace, workflow, inputs: json!({}).into(), trace: None };
+    let event = Event::Submitted {
+        run,
+        namespace,
+        workflow,
+        semantics: Semantics::NEWEST,
+        inputs: json!({}).into(),
+        trace: None,
+    };
     leader.backend.log.append(P0, &[event]).await.expect("appends");
     let view = ended(watch).await;
     assert_eq!(view.summary.status, RunStatus::Failed);

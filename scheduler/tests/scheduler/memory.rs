@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded, RunWatchers};
-use longshore_machine::Retention;
 use longshore_ports::{
     Backend, CheckpointDelta, Checkpoints, CommitResult, Error, LoadedCheckpoint, RunPage, RunQuery, RunRow,
 };
+use longshore_proto::Retention;
 use longshore_proto::{CheckpointMark, Event, Namespace, Partition, RunId, Timestamp};
 use longshore_scheduler::{Driver, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::Map;

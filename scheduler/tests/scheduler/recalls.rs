@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded, RunWatchers};
-use longshore_machine::Retention;
 use longshore_ports::{Backend, Delivery, Error, GrantWaiter, JobQueue};
+use longshore_proto::Retention;
 use longshore_proto::{DeliveryId, Grant, Job, JobId, Partition, RunId, ServerName};
 use longshore_scheduler::{Driver, Intake, SubmitRequest};
 use serde_json::Map;

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded};
-use longshore_machine::Retention;
 use longshore_ports::{Backend, ChangedRun, Delivery, RunUpdates};
+use longshore_proto::Retention;
 use longshore_proto::{Event, Partition, RunId};
 use longshore_scheduler::{Driver, DriverError, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::{Map, json};

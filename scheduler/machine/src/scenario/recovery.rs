@@ -1,6 +1,10 @@
 //! Takeover: effects that are derived from the state alone.
 
-use super::check;
+use std::time::Duration;
+
+use longshore_proto::{Event, Retention, RunStatus};
+
+use super::{Effects, Machine, Scenario, check};
 
 const PAIR: &str = "
 steps:
@@ -169,7 +173,7 @@ fn a_finished_run_leaves_nothing_to_resume() {
 }
 
 #[test]
-fn a_run_whose_plan_no_longer_compiles_ends() {
+fn a_run_whose_plan_does_not_compile_waits_for_its_quarantine() {
     check(
         "steps: [{ id: a, call: s/t, retry: 3 }]",
         r#"
@@ -177,10 +181,49 @@ fn a_run_whose_plan_no_longer_compiles_ends() {
         settle a#1 again 5s -> nothing
         restart             -> nothing
         forget              -> nothing
-        resume              -> append cancel
-        cancel              -> failed: internal: the plan is no plan any more
+        resume              -> append quarantine: the plan is no plan any more
+        cancel              -> refused: the run cannot be read
+        complete            -> false
+        quarantine no plan  -> failed: internal: no plan
+        complete            -> true
         "#,
     );
+}
+
+#[test]
+fn a_quarantined_run_is_the_same_for_readers_that_know_its_plan_and_for_others() {
+    let mut knows = Scenario::of("steps: [{ id: a, call: s/t }, { id: b, call: s/t }]");
+    for line in ["submit", "settle a#1 output 1", "quarantine no plan"] {
+        knows.input(line);
+    }
+    let mut other = Machine::new();
+    other.provide_plan(knows.plan.digest, Err("no plan".to_owned()));
+    for record in &knows.log {
+        let _ = other.apply(record, &mut Effects::new());
+    }
+    assert!(other.is_complete());
+    assert_eq!(other.view(knows.run), knows.machine.view(knows.run));
+    assert!(other.view(knows.run).is_some_and(|view| view.summary.status == RunStatus::Failed));
+}
+
+#[test]
+fn what_is_kept_is_decided_by_the_log() {
+    let mut scenario = Scenario::of("steps: [{ id: a, call: s/t }]");
+    let short = Retention { time: Duration::from_secs(5), ..Retention::default() };
+    scenario.record(Event::Configured { retention: short });
+    for line in ["submit", "settle a#1 output 1", "@4s submit"] {
+        scenario.input(line);
+    }
+    assert_eq!(scenario.input("submit"), "refused: the run was submitted before");
+    assert_eq!(scenario.input("@6s submit"), "dispatch a#1", "the run is no longer kept");
+    // A program with the default, which is a week, replays the log to the same state.
+    let mut again = Machine::new();
+    again.provide_plan(scenario.plan.digest, Ok(std::sync::Arc::clone(&scenario.plan)));
+    for record in &scenario.log {
+        let _ = again.apply(record, &mut Effects::new());
+    }
+    assert_eq!(again.view(scenario.run), scenario.machine.view(scenario.run));
+    assert_eq!(again.live_run_count(), 1);
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! Retention of finished runs: number and age.
 //!
-//! The log's clock and order decide, so that every leader of a partition removes the same runs if all schedulers have the
-//! same setting.
+//! The setting is in the log, and the log's clock and order decide, so that every reader removes the same runs.
 
 use std::time::Duration;
 
-use longshore_proto::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
 
 /// Bounds on the finished runs that are kept. A kept run can be shown, and its id is recognised when it is submitted again.
 /// Each takes about 100 bytes of memory in the scheduler, and its whole state in the checkpoint.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Retention {
     /// Maximum number of finished runs.
     pub runs: usize,
@@ -32,7 +33,7 @@ impl Retention {
     }
 
     /// Returns true if the oldest of `count` runs, which ended at `ended_at`, has to be removed.
-    pub(super) fn is_over(self, count: usize, ended_at: Timestamp, now: Timestamp) -> bool {
+    pub fn is_over(self, count: usize, ended_at: Timestamp, now: Timestamp) -> bool {
         count > self.runs || now.since(ended_at) > self.time
     }
 }
