@@ -1,7 +1,7 @@
 //! The durable logs of events, from which all other state is derived.
 
 use async_trait::async_trait;
-use longshore_proto::{Event, Incarnation, Partition, Seq, Timestamp, WireError};
+use longshore_proto::{Event, Incarnation, Partition, Seq, Timestamp, UnreadableEvent};
 
 use crate::Error;
 
@@ -67,6 +67,6 @@ pub struct LogEntry {
     pub at: Timestamp,
     /// Stored bytes, for the rolling hash.
     pub body: Vec<u8>,
-    /// Events that the bytes encode, in order; at least one. Every reader counts and skips events that cannot be decoded.
-    pub events: Vec<Result<Event, WireError>>,
+    /// Events that the bytes encode, in order; at least one. An event that cannot be decoded names its run if it can.
+    pub events: Vec<Result<Event, UnreadableEvent>>,
 }

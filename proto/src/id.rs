@@ -57,6 +57,22 @@ impl RunId {
         Self { partition, ulid: Ulid(digest.prefix()) }
     }
 
+    /// Returns the id as bytes: the partition and the ULID, both in big-endian order.
+    pub fn to_bytes(self) -> [u8; 18] {
+        let mut bytes = [0; 18];
+        let (partition, ulid) = bytes.split_at_mut(2);
+        partition.copy_from_slice(&self.partition.0.to_be_bytes());
+        ulid.copy_from_slice(&self.ulid.0.to_be_bytes());
+        bytes
+    }
+
+    /// Returns the id that [`RunId::to_bytes`] returned. `None` for zeros, which stand for no run.
+    pub fn from_bytes(bytes: [u8; 18]) -> Option<Self> {
+        let (partition, ulid) = bytes.split_first_chunk::<2>()?;
+        let ulid = Ulid(u128::from_be_bytes(*ulid.first_chunk::<16>()?));
+        (ulid.0 != 0).then(|| Self { partition: Partition(u16::from_be_bytes(*partition)), ulid })
+    }
+
     /// Returns the partition of the run.
     pub const fn partition(&self) -> Partition {
         self.partition

@@ -30,6 +30,7 @@ mod digest;
 mod display;
 mod evaluation;
 mod event;
+mod event_message;
 mod fault;
 mod grant;
 mod id;
@@ -55,6 +56,7 @@ pub use digest::{Digest, DigestError};
 pub use display::{truncate, truncate_with_size, value_type};
 pub use evaluation::{Evaluation, EvaluationNumber};
 pub use event::{Event, Record, Semantics, Signal, Timer, TimerKind, WorkflowRef};
+pub use event_message::{UnreadableEvent, decode_events, encode_event};
 pub use fault::{Fault, FaultClass, Sent};
 pub use grant::{Grant, GrantDecision};
 pub use id::{

@@ -10,11 +10,14 @@ use serde::de::DeserializeOwned;
 pub const FORMAT_VERSION: u8 = 1;
 
 /// The newest format version that this code reads.
-pub const NEWEST_FORMAT: u8 = BATCH_FORMAT;
+pub const NEWEST_FORMAT: u8 = EVENT_FORMAT;
 
 /// The format version of several messages in one body: each message follows its length. A reader that only knows single
 /// messages takes it for a newer format and stops, so it skips nothing.
 const BATCH_FORMAT: u8 = 2;
+
+/// The format version of an event of the log; see [`encode_event`](crate::encode_event).
+pub(crate) const EVENT_FORMAT: u8 = 3;
 
 /// Size of an encoded length, in bytes.
 const LENGTH_BYTES: usize = 4;
@@ -83,12 +86,17 @@ pub fn join_messages<B: AsRef<[u8]>>(messages: &[B]) -> Vec<u8> {
 /// Decodes a message, or several that were [joined](join_messages). A message that cannot be decoded is an error at its
 /// index, and so is a missing end, with which the messages after it are lost.
 pub fn decode_all<T: DeserializeOwned>(bytes: &[u8]) -> Vec<Result<T, WireError>> {
-    let Some((&BATCH_FORMAT, mut rest)) = bytes.split_first() else { return vec![decode(bytes)] };
+    split_messages(bytes).into_iter().map(|message| decode(message?)).collect()
+}
+
+/// Splits messages that were [joined](join_messages). A missing end is an error behind the others.
+pub(crate) fn split_messages(bytes: &[u8]) -> Vec<Result<&[u8], WireError>> {
+    let Some((&BATCH_FORMAT, mut rest)) = bytes.split_first() else { return vec![Ok(bytes)] };
     let mut messages = Vec::new();
     while let Some((length, behind)) = rest.split_first_chunk::<LENGTH_BYTES>() {
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
         let Some((message, behind)) = behind.split_at_checked(length) else { break };
-        messages.push(decode(message));
+        messages.push(Ok(message));
         rest = behind;
     }
     if !rest.is_empty() || messages.is_empty() {
@@ -102,8 +110,18 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     let (version, body) = bytes.split_first().ok_or(WireError::Empty)?;
     match *version {
         FORMAT_VERSION => Ok(rmp_serde::from_slice(body)?),
-        found if found > FORMAT_VERSION && found <= FORMAT_VERSIONS_END => Err(WireError::Version { found }),
-        found => Err(WireError::Foreign { found }),
+        found => Err(WireError::of_format(found)),
+    }
+}
+
+impl WireError {
+    /// Returns the error of a first byte that is not the expected format version.
+    pub(crate) const fn of_format(found: u8) -> Self {
+        if found > FORMAT_VERSION && found <= FORMAT_VERSIONS_END {
+            Self::Version { found }
+        } else {
+            Self::Foreign { found }
+        }
     }
 }
 

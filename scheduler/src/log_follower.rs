@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use longshore_machine::{Effects, Machine, RecordIgnored};
 use longshore_ports::{Backend, LogEntry, LogReader, clock, on_blocking_thread};
-use longshore_proto::{Digest, Event, Partition, Record, Semantics, Seq, Timestamp, WireError};
+use longshore_proto::{
+    Digest, Event, Partition, Record, Semantics, Seq, Timestamp, UnreadableEvent, WireError,
+};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -129,7 +131,7 @@ impl LogFollower {
         }
         // An event of a newer version that is skipped would be lost for good once a checkpoint covers it.
         let newer = events.iter().find_map(|event| match event {
-            Err(WireError::Version { found }) => Some(*found),
+            Err(UnreadableEvent { source: WireError::Version { found }, .. }) => Some(*found),
             _ => None,
         });
         if let Some(found) = newer {
@@ -146,8 +148,15 @@ impl LogFollower {
             match event {
                 Ok(event) => self.apply_record(Record { seq, part, at, event }, effects).await?,
                 Err(error) => {
-                    warn!(partition = %self.partition, %seq, part, %error, "cannot read an event; skipping it");
+                    warn!(partition = %self.partition, %seq, part, %error, "cannot read an event");
                     self.machine.skip(seq, part, at);
+                    if let Some(run) = error.run {
+                        self.machine.note_unreadable(
+                            run,
+                            format!("entry {seq} of its log cannot be read"),
+                            effects,
+                        );
+                    }
                 }
             }
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{ENTRY_LIMIT_BYTES, Error, LogEntry, LogReader, RunLog, clock};
-use longshore_proto::{Event, Incarnation, Partition, Seq, decode, encode};
+use longshore_proto::{Event, Incarnation, Partition, Seq, decode_events, encode_event};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -122,7 +122,7 @@ impl RunLog for PartitionLogs {
 
 fn encode_all(events: &[Event]) -> Result<Vec<Vec<u8>>, StoreError> {
     let encode_one = |event| {
-        let body = encode(event).map_err(|error| StoreError::Refused(error.to_string()))?;
+        let body = encode_event(event).map_err(|error| StoreError::Refused(error.to_string()))?;
         match body.len() {
             0..=ENTRY_LIMIT_BYTES => Ok(body),
             bytes => Err(StoreError::Refused(format!(
@@ -206,5 +206,5 @@ impl PartitionReader {
 }
 
 fn entry(stored: StoredEntry) -> LogEntry {
-    LogEntry { seq: stored.seq, at: stored.at, events: vec![decode(&stored.body)], body: stored.body }
+    LogEntry { seq: stored.seq, at: stored.at, events: decode_events(&stored.body), body: stored.body }
 }

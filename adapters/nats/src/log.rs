@@ -9,7 +9,7 @@ mod reader;
 use async_nats::jetstream::stream::{Info, PurgeResponse};
 use async_trait::async_trait;
 use longshore_ports::{ENTRY_LIMIT_BYTES, Error, LogReader, RunLog};
-use longshore_proto::{Event, Incarnation, Partition, Seq, encode, subject};
+use longshore_proto::{Event, Incarnation, Partition, Seq, encode_event, subject};
 use serde_json::json;
 
 use self::fullness::LogsFullness;
@@ -98,7 +98,7 @@ impl RunLog for PartitionLogs {
 }
 
 fn message(subject: &async_nats::Subject, event: &Event) -> Result<OutgoingMessage, String> {
-    let body = encode(event).map_err(|error| error.to_string())?;
+    let body = encode_event(event).map_err(|error| error.to_string())?;
     if body.len() > ENTRY_LIMIT_BYTES {
         return Err(format!(
             "an entry of {} bytes is larger than {ENTRY_LIMIT_BYTES}: store its large values as blobs",

@@ -281,7 +281,7 @@ impl Machine {
         }
     }
 
-    /// Advances past a record without applying its event. Every reader does so with an event that cannot be decoded.
+    /// Advances past a record without applying its event, which cannot be decoded; see [`Machine::note_unreadable`].
     pub fn skip(&mut self, seq: Seq, part: u32, at: Timestamp) {
         (self.applied, self.part) = (self.applied, self.part).max((seq, part));
         self.now = self.now.max(at);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use longshore_proto::{Digest, Event, RunId};
+use longshore_proto::{Digest, Event};
 
 use super::{KnownPlan, Machine};
 
@@ -14,9 +14,8 @@ impl Machine {
     pub fn missing_plan(&self, event: &Event) -> Option<Digest> {
         let digest = match event {
             Event::Submitted { workflow, .. } => Some(workflow.digest),
-            other => concerned_run(other)
-                .and_then(|run| self.live.get(&run))
-                .map(|run| run.outline.workflow.digest),
+            Event::Quarantined { .. } => None,
+            other => other.run().and_then(|run| self.live.get(&run)).map(|run| run.outline.workflow.digest),
         };
         digest.filter(|digest| !self.plans.contains_key(digest))
     }
@@ -34,22 +33,5 @@ impl Machine {
                 run.rejoin(plan, outline);
             }
         }
-    }
-}
-
-/// Returns the run that an event concerns. `None` for an event of the partition.
-const fn concerned_run(event: &Event) -> Option<RunId> {
-    match event {
-        Event::LeaderAnnounced { .. } | Event::Configured { .. } | Event::Quarantined { .. } => None,
-        Event::Submitted { run, .. }
-        | Event::Resumed { run }
-        | Event::Evaluated { run, .. }
-        | Event::Continued { run }
-        | Event::Signalled { run, .. } => Some(*run),
-        Event::Starting { job, .. }
-        | Event::Returned { job, .. }
-        | Event::Settled { job, .. }
-        | Event::NotCalled { job } => Some(job.run),
-        Event::Fired { timer, .. } => Some(timer.run),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_ports::{Backend, ENTRY_LIMIT_BYTES, LogEntry, LogReader};
-use longshore_proto::{Event, Namespace, Partition, RunId, Seq, Signal, decode_all};
+use longshore_proto::{Event, Namespace, Partition, RunId, Seq, Signal, decode_events};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -169,7 +169,7 @@ async fn entry_has_its_bytes_and_their_events(fixture: &mut dyn Fixture) {
     append(&backend, events(0..3)).await;
     for entry in read(&mut *reader(&backend, 1).await, 3).await {
         let said: Vec<Event> =
-            decode_all(&entry.body).into_iter().map(|event| event.expect("decodes")).collect();
+            decode_events(&entry.body).into_iter().map(|event| event.expect("decodes")).collect();
         assert_eq!(facts(std::slice::from_ref(&entry)), said.iter().collect::<Vec<_>>());
         assert!(entry.at >= before, "the log stamps what it takes");
     }

@@ -117,7 +117,7 @@ async fn next(reader: &mut dyn LogReader) -> LogEntry {
 /// Returns the only event of an entry.
 fn only(mut entry: LogEntry) -> Result<Event, WireError> {
     assert_eq!(entry.events.len(), 1, "{entry:?}");
-    entry.events.remove(0)
+    entry.events.remove(0).map_err(|unreadable| unreadable.source)
 }
 
 /// Returns the events of the whole log by their sequences.

@@ -13,7 +13,7 @@ use async_nats::{Message, PublishError, SubscribeError, Subscriber};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
 use longshore_ports::{Error, LogEntry, LogReader};
-use longshore_proto::{Incarnation, Partition, Seq, Timestamp, decode_all, subject};
+use longshore_proto::{Incarnation, Partition, Seq, Timestamp, decode_events, subject};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -153,7 +153,7 @@ fn entry(context: &Context, message: Message) -> Option<LogEntry> {
     let seq = Seq(info.stream_sequence);
     let millis = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     let body = message.message.payload.to_vec();
-    Some(LogEntry { seq, at: Timestamp::from_millis(millis), events: decode_all(&body), body })
+    Some(LogEntry { seq, at: Timestamp::from_millis(millis), events: decode_events(&body), body })
 }
 
 /// An ephemeral consumer of a log.

@@ -228,7 +228,7 @@ fn what_is_kept_is_decided_by_the_log() {
 
 #[test]
 fn a_timer_of_an_older_leader_is_dropped_and_asked_for_again() {
-    let mut scenario = super::Scenario::of(PAIR);
+    let mut scenario = Scenario::of(PAIR);
     scenario.input("submit");
     scenario.input("settle b#1 again 5s");
     let old = scenario.machine.epoch();
@@ -240,7 +240,7 @@ fn a_timer_of_an_older_leader_is_dropped_and_asked_for_again() {
             attempt: longshore_proto::Attempt(2),
         },
     };
-    let stale = longshore_proto::Event::Fired { epoch: old, timer };
+    let stale = Event::Fired { epoch: old, timer };
     assert_eq!(scenario.record(stale), "refused: written by a leader that no longer leads");
     assert_eq!(scenario.input("@5s tick"), "fired retry b#2, dispatch b#2");
 }
