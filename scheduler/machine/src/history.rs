@@ -1,8 +1,10 @@
 //! Random histories: the same log gives the same state, however it is replayed.
 //!
-//! A history is made by a machine that leads, with workers that report at random, people who cancel, clocks that jump, and
+//! Some plans are fixed, others are random. A history is made by a machine that leads, with workers that report at random, people who cancel, clocks that jump, and
 //! leaders that change; some events are appended together, as parts of one entry. The resulting log is replayed: straight, with
 //! every record twice, and through a stored state at every position between entries.
+
+mod plans;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,7 +84,7 @@ enum HistoryInput {
 
 fn history_input() -> impl Strategy<Value = HistoryInput> {
     prop_oneof![
-        2 => (0..PLANS.len()).prop_map(HistoryInput::Submit),
+        2 => (0..PLANS.len() + RANDOM_PLANS as usize).prop_map(HistoryInput::Submit),
         12 => (any::<usize>(), any::<u8>(), 0_i64..6).prop_map(|(which, how, n)| HistoryInput::Settle { which, how, n }),
         6 => (any::<usize>(), 0_u64..3).prop_map(|(which, delivery)| HistoryInput::Start { which, delivery }),
         6 => (any::<usize>(), any::<bool>()).prop_map(|(which, is_lost)| HistoryInput::Evaluate { which, is_lost }),
@@ -94,8 +96,13 @@ fn history_input() -> impl Strategy<Value = HistoryInput> {
     ]
 }
 
-fn plans() -> Vec<Arc<Plan>> {
-    PLANS.iter().map(|text| Arc::new(compile(text).unwrap_or_else(|problems| panic!("{problems}")))).collect()
+/// Number of random plans beside the fixed ones.
+const RANDOM_PLANS: u64 = 3;
+
+fn plans(seed: u64) -> Vec<Arc<Plan>> {
+    let compiled = |text: &&str| Arc::new(compile(text).unwrap_or_else(|problems| panic!("{problems}")));
+    let random = (0..RANDOM_PLANS).map(|number| plans::random(seed.wrapping_add(number)));
+    PLANS.iter().map(compiled).chain(random).collect()
 }
 
 fn machine(plans: &[Arc<Plan>]) -> Machine {
@@ -332,8 +339,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_same_log_gives_the_same_state(inputs in prop::collection::vec(history_input(), 1..80)) {
-        let plans = plans();
+    fn the_same_log_gives_the_same_state(seed: u64, inputs in prop::collection::vec(history_input(), 1..80)) {
+        let plans = plans(seed);
         let world = history(&inputs, &plans);
         let mut again = machine(&plans);
         for record in &world.log {
@@ -343,8 +350,8 @@ proptest! {
     }
 
     #[test]
-    fn every_record_twice_gives_the_same_runs(inputs in prop::collection::vec(history_input(), 1..60)) {
-        let plans = plans();
+    fn every_record_twice_gives_the_same_runs(seed: u64, inputs in prop::collection::vec(history_input(), 1..60)) {
+        let plans = plans(seed);
         let world = history(&inputs, &plans);
         let mut again = machine(&plans);
         let (mut seq, mut epochs) = (0, BTreeMap::new());
@@ -368,9 +375,10 @@ proptest! {
 
     #[test]
     fn a_stored_state_at_any_place_goes_on_as_if_nothing_had_been(
+        seed: u64,
         inputs in prop::collection::vec(history_input(), 1..40),
     ) {
-        let plans = plans();
+        let plans = plans(seed);
         let world = history(&inputs, &plans);
         // What is stored counts as having applied whole entries.
         for place in (0..world.log.len()).filter(|place| world.log[*place].part == 0) {
@@ -400,9 +408,10 @@ proptest! {
 
     #[test]
     fn what_is_out_is_always_in_the_state_and_every_run_comes_to_an_end(
+        seed: u64,
         inputs in prop::collection::vec(history_input(), 1..80),
     ) {
-        let plans = plans();
+        let plans = plans(seed);
         let mut world = history(&inputs, &plans);
         let mut expected: Vec<_> = outstanding(&world.machine);
         expected.retain(|id| !world.out.iter().any(|job| job.id == *id));
