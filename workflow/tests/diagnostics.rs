@@ -344,7 +344,7 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 call("    with: { zip: 02142, sha: 1234e8, version: 1.10, plus: +491701234567 }"),
                 call("    with: { account: 12345678901234567890123 }"),
                 file("inputs: { version: { default: 1.10 } }"),
-                "{\"longshore\": \"v1\", \"name\": \"demo\", \"steps\": [{\"set\": {\"a\": 1.10, \"b\": 12345678901234567890123}}]}"
+                "{\"longshore\": \"v1\", \"name\": \"demo\", \"steps\": [{\"set\": {\"a\": 1.10, \"b\": 12345678901234567890123, \"c\": 02142, \"d\": 296e115, \"e\": 0x1F, \"f\": +5, \"g\": .5}}]}"
                     .to_owned(),
             ],
         ),

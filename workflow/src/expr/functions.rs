@@ -9,9 +9,12 @@ use cel::common::functions::Function;
 use cel::common::types::{CelBool, CelInt, CelList, CelMap, CelString, DYN_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
+use longshore_proto::find_lossy_number;
 
 use super::convert::{to_json, to_owned_val};
 use super::meter::{self, WorkMeter};
+
+use crate::source::shorten;
 
 /// Bytes of JSON that are parsed for one unit of work. Every second byte can be a value.
 const JSON_BYTES_PER_UNIT: usize = 4;
@@ -202,6 +205,10 @@ fn from_json_text<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let text = text_of("fromJSON", text.as_ref())?;
     meter_of(&meter)?.charge((text.len() / JSON_BYTES_PER_UNIT) as u64)?;
     let json = serde_json::from_str(text).map_err(|error| fault("fromJSON", error))?;
+    if let Some(number) = find_lossy_number(text) {
+        let message = format!("the last digits of the number {} would be lost", shorten(number));
+        return Err(fault("fromJSON", message));
+    }
     meter_of(&meter)?.charge(meter::of_json(&json))?;
     to_owned_val(&json).map(CowVal::Owned).map_err(|error| fault("fromJSON", error))
 }

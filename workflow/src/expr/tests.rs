@@ -206,6 +206,8 @@ fn errors_name_what_broke_the_expression() {
         "size(inputs.n)",
         "int('x')",
         "fromJSON('{')",
+        "fromJSON('[1, 12345678901234567890123]')",
+        "fromJSON('1e400')",
         "format('{0} {1}', 1)",
         "format('{', 1)",
         "join('x', ',')",
