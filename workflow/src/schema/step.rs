@@ -117,6 +117,10 @@ impl DraftBuilder<'_, '_> {
     }
 
     fn id(&mut self, entry: &MapEntry) -> Option<Spanned<String>> {
+        if !matches!(entry.value.kind, NodeKind::Text(_)) {
+            self.wrong_type(entry, "text", "letters, digits and `_`, as in `id: fetch`");
+            return None;
+        }
         let text = self.text(entry)?;
         let span = self.value_span(entry);
         self.identifier(text, span, "id")
