@@ -103,6 +103,7 @@ pub(crate) fn texts() -> Vec<(&'static str, Vec<String>)> {
                 file("inputs: { a: { type: str } }"),
                 call("    retry: { errors: [timeout, invalid_arguments] }"),
                 call("    on-tool-error: ignore"),
+                call("    idempotency-key: \"\""),
             ],
         ),
         (
