@@ -98,8 +98,8 @@ impl TrustCandidate {
     fn question(&self, has_changed: bool) -> String {
         let what = if has_changed { "has changed since you trusted it" } else { "was found and not named" };
         format!(
-            "the servers file {} {what}. It is used with your permissions:\n{}\n\
-             {NAMED_FILE_HELP}.\nUse it, and remember that? Type yes or no:",
+            "the servers file {} {what}; it is used with your permissions:\n{}\n\
+             Use it, and remember that? ({NAMED_FILE_HELP})\nType yes or no:",
             self.path.display(),
             self.summary
         )
