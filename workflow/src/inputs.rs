@@ -223,9 +223,9 @@ impl InputSpec {
             Some(_) => parse_json(text.trim()),
         };
         match read {
-            Ok(value) => match self.type_mismatch(&value) {
+            Ok(value) => match (&value, self.type_mismatch(&value)) {
                 // `1e3` is shown as it was given, and not as `1000.0`.
-                Some(mismatch) if value.is_number() && value.to_string() != text.trim() => {
+                (Value::Number(number), Some(mismatch)) if number.to_string() != text.trim() => {
                     Err(self.wrong_type(&mismatch, text))
                 }
                 _ => Ok(value),

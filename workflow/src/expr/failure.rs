@@ -176,7 +176,7 @@ impl FailedEvaluation<'_, '_, '_, '_> {
     }
 }
 
-/// Collects the operands of an operator within a tree. The additions by which a loop builds its list are none of the text.
+/// Collects the operands of an operator within a tree, without the additions by which a loop builds its list.
 fn operators_of<'t>(node: &'t IdedExpr, wanted: &str, found: &mut Vec<[&'t IdedExpr; 2]>) {
     let is_result = |node: &IdedExpr| matches!(&node.expr, Tree::Ident(name) if name == "@result");
     if let Tree::Call(call) = &node.expr

@@ -166,7 +166,8 @@ fn unclosed(text: &str) -> Option<String> {
             (None, '\'' | '"') => quote = Some(character),
             (None, '(' | '[' | '{') => open.push((at, character)),
             (None, ')' | ']' | '}') => {
-                if open.pop_if(|(_, bracket)| closing(*bracket) == character).is_none() {
+                let opened = open.pop_if(|(_, bracket)| closing(*bracket) == character);
+                if opened.is_none() {
                     break;
                 }
             }
