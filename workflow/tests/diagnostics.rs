@@ -1,8 +1,11 @@
 //! All diagnostics as users see them: texts for each code, and the rendered result as a snapshot.
 
-use std::collections::BTreeSet;
-
+#[path = "diagnostics/proposals.rs"]
+mod proposals;
+#[path = "diagnostics/texts.rs"]
 mod texts;
+
+use std::collections::BTreeSet;
 
 use longshore_workflow::{codes, compile, compile_and_warn, explain};
 

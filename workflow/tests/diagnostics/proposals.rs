@@ -2,11 +2,9 @@
 
 #![expect(clippy::expect_used, reason = "a surprise ends the test")]
 
-mod texts;
-
 use longshore_workflow::{Diagnostics, compile_and_warn};
 
-use texts::texts;
+use crate::texts::texts;
 
 fn problems(text: &str) -> Diagnostics {
     compile_and_warn(text).map_or_else(|problems| problems, |(_, warnings)| warnings)
