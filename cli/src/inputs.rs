@@ -96,7 +96,10 @@ fn from_yaml(path: &Path, text: &str, output: &Output) -> Result<Map<String, Val
 /// Returns the name of an input that was given and cannot be read.
 const fn unread_name(problem: &InputProblem) -> Option<&String> {
     match problem {
-        InputProblem::LostDigits { name, .. } | InputProblem::RepeatedKey { name, .. } => Some(name),
+        InputProblem::LostDigits { name, .. }
+        | InputProblem::OutOfRange { name, .. }
+        | InputProblem::WrongType { name, .. }
+        | InputProblem::RepeatedKey { name, .. } => Some(name),
         _ => None,
     }
 }
@@ -115,7 +118,7 @@ fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
     match parse_json(text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(invalid(&"holds no JSON object", AN_OBJECT)),
-        Err(why @ JsonInputError::LostDigits(_)) => {
+        Err(why @ (JsonInputError::LostDigits(_) | JsonInputError::OutOfRange(_))) => {
             Err(invalid(&why, "put it into quotes to pass it on exactly"))
         }
         Err(why @ JsonInputError::RepeatedKey(_)) => Err(invalid(&why, "remove one of the two")),
@@ -221,6 +224,11 @@ steps:
             for refusal in refusals {
                 assert!(refusal.contains(long) && refusal.contains("would be lost"), "{refusal}");
             }
+        }
+        let file = |number: &str| format!("{{\"region\": \"a\", \"free\": {number}}}");
+        for (number, why) in [("9007199254740993.0", "would be lost"), ("1e400", "out of the range")] {
+            let refusal = gathered(Some(&file(number)), &[]).expect_err("JSON");
+            assert!(refusal.contains(number) && refusal.contains(why), "{refusal}");
         }
         for text in ["1.10", "296e115", "007", "1E3"] {
             let inputs = gathered(None, &["region=a", &format!("free={text}")]);

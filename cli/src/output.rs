@@ -113,6 +113,12 @@ impl Output {
         self.secrets.write().unwrap_or_else(PoisonError::into_inner).merge(secrets);
     }
 
+    /// Stops masking short values of variables and headers that occur in a text which the user gave, such as a path: messages
+    /// repeat it.
+    pub(crate) fn show(&self, given: &str) {
+        self.secrets.write().unwrap_or_else(PoisonError::into_inner).show_settings_in(given);
+    }
+
     /// Prints a result.
     pub(crate) fn result(&self, text: &str) -> Result<(), Failure> {
         let choice = AutoStream::choice(&io::stdout());

@@ -92,18 +92,18 @@ pub(crate) struct StepProblem {
 impl ServersFile {
     /// Reads the chosen file, or the default one if it exists, and prints its warnings.
     pub(crate) fn find(source: &ServersSource, output: &Output) -> Result<Self, Failure> {
-        Self::find_and_warn(source, output, |_, _| true)
+        Self::find_and_warn(source, output, |_, _, _| true)
     }
 
-    /// Reads the file for a command of everyday use: prints warnings once for each content of the file.
+    /// Reads the file for a command of everyday use: prints warnings once, until the file or they change.
     pub(crate) fn find_for_use(source: &ServersSource, output: &Output) -> Result<Self, Failure> {
-        Self::find_and_warn(source, output, trust::is_first_use)
+        Self::find_and_warn(source, output, trust::are_new_warnings)
     }
 
     fn find_and_warn(
         source: &ServersSource,
         output: &Output,
-        warns: impl Fn(&Path, &str) -> bool,
+        warns: impl Fn(&Path, &str, &[String]) -> bool,
     ) -> Result<Self, Failure> {
         let (ServersSource::Named(path) | ServersSource::Found(path)) = source;
         if *source == ServersSource::usual() && !path.exists() {
@@ -114,7 +114,7 @@ impl ServersFile {
             let lines = lines_of(errors.0.iter().map(ToString::to_string));
             Failure::new(Exit::Invalid, format!("the servers file {} is wrong:{lines}", path.display()))
         })?;
-        if !config.warnings().is_empty() && warns(path, &text) {
+        if !config.warnings().is_empty() && warns(path, &text, config.warnings()) {
             for warning in config.warnings() {
                 output.warning(&format!("{}: {warning}", path.display()));
             }
@@ -168,6 +168,7 @@ impl ServersFile {
         // Secrets are masked from here on, and not before, because the question shows the file as it is written.
         if let Some(config) = &self.config {
             output.hide(config.secrets_to_hide());
+            output.show(&self.path.display().to_string());
         }
         Ok(TrustedServers(self))
     }

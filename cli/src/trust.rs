@@ -63,10 +63,11 @@ pub(crate) fn ensure(path: &Path, text: &str, output: &Output, report: impl Fn(&
     Ok(())
 }
 
-/// Returns true the first time that this user uses a servers file with this content, and stores the content. If nothing can
-/// be stored, every use is the first.
-pub(crate) fn is_first_use(path: &Path, text: &str) -> bool {
-    let candidate = TrustCandidate::of(path, text);
+/// Returns true the first time that this user sees these warnings about a servers file with this content, and stores their
+/// digest. The warnings count too, because the cause of one may be the value of a variable. If nothing can be stored, every
+/// time is the first.
+pub(crate) fn are_new_warnings(path: &Path, text: &str, warnings: &[String]) -> bool {
+    let candidate = TrustCandidate::of(path, &format!("{text}\0{}", warnings.join("\0")));
     let Some(records) = ServersFileRecords::of_user("warned", environment::variable) else { return true };
     if records.look_up(&candidate.path, candidate.digest) == Ok(RecordMatch::Same) {
         return false;
@@ -97,8 +98,8 @@ impl TrustCandidate {
     fn question(&self, has_changed: bool) -> String {
         let what = if has_changed { "has changed since you trusted it" } else { "was found and not named" };
         format!(
-            "the servers file {} {what}. It is used with your permissions:\n{}\n\
-             {NAMED_FILE_HELP}.\nUse it, and remember that? Type yes or no:",
+            "the servers file {} {what}; it is used with your permissions:\n{}\n\
+             Use it, and remember that? ({NAMED_FILE_HELP})\nType yes or no:",
             self.path.display(),
             self.summary
         )

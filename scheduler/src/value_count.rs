@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use longshore_workflow::find_lossy_integer;
+use longshore_proto::find_lossy_number;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Maximum number of bytes of a submit or a request, and of an answer: the largest message that a broker accepts by
@@ -41,11 +41,11 @@ pub(crate) fn check_json(text: &[u8], limit: usize) -> Result<(), TooManyValues>
 
 /// Reason to refuse a JSON text for which [`loses_digits`] is true. It does not repeat the number, which may be a secret.
 pub(crate) const LOST_DIGITS: &str =
-    "a whole number has more than 64 bits, and its last digits would be lost: send it as text";
+    "a number has more digits than 64 bits hold, and its last digits would be lost: send it as text";
 
-/// Returns true if a JSON text holds a whole number of more than 64 bits. MessagePack has no such numbers.
+/// Returns true if a JSON text holds a number that 64 bits cannot hold. MessagePack has no such numbers.
 pub(crate) fn loses_digits(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_ok_and(|text| find_lossy_integer(text).is_some())
+    std::str::from_utf8(text).is_ok_and(|text| find_lossy_number(text).is_some())
 }
 
 /// Checks the number of values of a body in MessagePack.

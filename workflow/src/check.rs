@@ -7,8 +7,11 @@ use crate::diagnostics::{Diagnostic, Report};
 use crate::draft::{Reference, ReferenceTarget, StepDraft, StepKindDraft, WorkflowDraft};
 use crate::expr::StepField;
 use crate::graph::StepGraph;
-use crate::source::{Span, Spanned};
-use crate::suggest::{did_you_mean, listed};
+use crate::source::{Span, Spanned, shorten};
+use crate::suggest::{did_you_mean, listed_up_to};
+
+/// Number of ids of steps that are shown.
+const SHOWN_IDS: usize = 10;
 
 /// Checks all references of a draft.
 pub(crate) fn check(draft: &WorkflowDraft, graph: &StepGraph, report: &mut Report) {
@@ -38,6 +41,9 @@ impl ReferenceCheck<'_> {
                 if let Some(from) = from
                     && !self.graph.has_ended(number, from)
                 {
+                    if self.is_in_cycle(number) || self.is_in_cycle(from) {
+                        return; // The cycle is reported, and the order of its steps follows from its repair.
+                    }
                     return self.not_ended(number, from, id, reference.span);
                 }
                 if let (Some(step), Some(field)) = (self.draft.steps.get(number), field) {
@@ -78,10 +84,12 @@ impl ReferenceCheck<'_> {
     fn unknown_step(&mut self, id: &str, span: Span) {
         let ids = || self.graph.ids.keys().map(String::as_str);
         let close = if self.report.is_crowded() { None } else { did_you_mean(id, ids()) };
-        let help = close.or_else(|| Some(format!("the steps with an id are {}", listed(ids().take(10)))));
+        let help = close.unwrap_or_else(|| match ids().next() {
+            Some(_) => format!("the steps with an id are {}", listed_up_to(SHOWN_IDS, ids())),
+            None => format!("no step has an id; write `id: {}` at the step that is meant", shorten(id)),
+        });
         let problem = Diagnostic::new(Code::UnknownStep, span, format!("unknown step `{id}` in expression"));
-        self.report
-            .add(problem.label("no step with this id").maybe_help(help.filter(|_| ids().next().is_some())));
+        self.report.add(problem.label("no step with this id").help(help));
     }
 
     /// Refuses a reference to a step that need not have ended when it is read.
@@ -103,6 +111,11 @@ impl ReferenceCheck<'_> {
         let message = format!("step `{id}` need not have ended when this step begins");
         let help = self.needs_help(number, from);
         self.report.add(Diagnostic::new(Code::NotAnAncestor, span, message).help(help));
+    }
+
+    /// Returns true if a step, or a group around it, is part of a cycle or waits for one.
+    fn is_in_cycle(&self, number: usize) -> bool {
+        std::iter::once(number).chain(self.groups(number)).any(|step| self.graph.is_in_cycle(step))
     }
 
     /// Returns the change of `needs` that fixes a reference: steps can only wait for steps of the same list.

@@ -9,12 +9,14 @@ mod mistakes;
 mod read;
 mod scalar;
 
+use longshore_proto::loses_digits;
 use serde_json::{Map, Number, Value};
 
 pub(crate) use read::read;
 
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
+
 use crate::source::{SourceText, Span, shorten};
 
 /// Help for a text that is not a workflow.
@@ -23,10 +25,10 @@ pub(crate) const FIRST_LINE: &str = "begin with `longshore: v1`";
 /// The largest nesting depth of lists and maps: more than a readable workflow needs, and safe for recursion over the tree.
 pub(crate) const DEPTH_LIMIT: usize = 64;
 
-/// Refuses whole numbers in a node that do not fit 64 bits, since their last digits would change.
+/// Refuses numbers in a node that 64-bit numbers cannot hold, since their last digits would change.
 pub(crate) fn refuse_lost_digits(node: &DocumentNode, source: &SourceText<'_>, report: &mut Report) {
     match &node.kind {
-        NodeKind::Number(_) if scalar::loses_digits(source.slice(node.span)) => {
+        NodeKind::Number(_) if loses_digits(source.slice(node.span)) => {
             let digits = shorten(source.slice(node.span));
             let message = format!("the last digits of the number {digits} would be lost");
             let problem = Diagnostic::new(Code::NoJsonNumber, node.span, message);

@@ -13,6 +13,7 @@ mod error;
 mod failure;
 pub(crate) mod find;
 mod foreign;
+mod format_text;
 mod functions;
 mod input_use;
 mod messages;

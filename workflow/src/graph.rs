@@ -11,7 +11,10 @@ use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
 use crate::draft::{StepDraft, WorkflowDraft};
 use crate::source::shorten;
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, listed_up_to};
+
+/// Number of ids of steps that are shown.
+const SHOWN_IDS: usize = 10;
 
 /// The dependency graph of the steps of a draft.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct StepGraph {
     pub(crate) after: Vec<Vec<usize>>,
     /// For each step, all steps that have ended when it begins.
     ended: Vec<FixedBitSet>,
+    /// Steps that are not part of a cycle, and wait for none.
+    ordered: FixedBitSet,
 }
 
 impl StepGraph {
@@ -32,7 +37,13 @@ impl StepGraph {
             (0..steps.len()).map(|number| dependencies(steps, &ids, number, report)).collect();
         let order = topological_order(steps, &after, report);
         let ended = ended_before(steps, &after, &order);
-        Self { ids, after, ended }
+        let ordered = order.into_iter().collect();
+        Self { ids, after, ended, ordered }
+    }
+
+    /// Returns true if a step is part of a cycle or waits for one.
+    pub(crate) fn is_in_cycle(&self, step: usize) -> bool {
+        !self.ordered.contains(step)
     }
 
     /// Returns true if `other` has ended when `step` begins.
@@ -67,6 +78,7 @@ fn dependencies(
 ) -> Vec<usize> {
     let Some(step) = steps.get(number) else { return Vec::new() };
     let Some(needs) = &step.needs else { return step.previous.into_iter().collect() };
+    let siblings = || siblings(steps, step.parent, number);
     let mut after = BTreeSet::new();
     for need in needs {
         let found = ids.get(&need.value).and_then(|other| Some((*other, steps.get(*other)?)));
@@ -85,7 +97,11 @@ fn dependencies(
                 "name steps of the same list; to wait for a member of a group, name the group".to_owned(),
             ),
             None if report.is_crowded() => None,
-            None => did_you_mean(&need.value, siblings(steps, step.parent, number)),
+            None => did_you_mean(&need.value, siblings()).or_else(|| {
+                let is_alone = siblings().next().is_none();
+                let named = || format!("this list has {}", listed_up_to(SHOWN_IDS, siblings()));
+                Some(if is_alone { "no other step of this list has an `id`".to_owned() } else { named() })
+            }),
         };
         let code = if found.is_some() { Code::BadNeed } else { Code::UnknownStep };
         report.add(Diagnostic::new(code, need.span, message).maybe_help(help));

@@ -78,13 +78,23 @@ pub enum InputProblem {
         /// Description of the right form.
         help: String,
     },
-    /// A number has more digits than a 64-bit number can hold, so it would change.
+    /// A 64-bit number cannot hold a number, so it would change.
     #[error("input `{name}` is given the number {digits}, whose last digits would be lost; {help}")]
     LostDigits {
         /// The input.
         name: String,
         /// The number in the request.
         digits: String,
+        /// Description of the right form.
+        help: &'static str,
+    },
+    /// A number is larger than any 64-bit number.
+    #[error("input `{name}` is given the number {number}, which is out of range; {help}")]
+    OutOfRange {
+        /// The input.
+        name: String,
+        /// The number in the request.
+        number: String,
         /// Description of the right form.
         help: &'static str,
     },
@@ -204,7 +214,8 @@ impl InputSpec {
     ///
     /// # Errors
     ///
-    /// If a whole number does not fit 64 bits, and if a key occurs twice in one map.
+    /// If a 64-bit number cannot hold a number, and if a key occurs twice in one map. A number of the wrong type that is
+    /// printed in another form than given is reported here, as it was given.
     pub fn parse_text(&self, text: &str) -> Result<Value, InputProblem> {
         let read = match self.kind {
             Some(InputType::String) => return Ok(Value::from(text)),
@@ -212,8 +223,19 @@ impl InputSpec {
             Some(_) => parse_json(text.trim()),
         };
         match read {
-            Ok(value) => Ok(value),
-            Err(JsonInputError::LostDigits(digits)) => Err(self.lost_digits(digits)),
+            Ok(value) => match (&value, self.type_mismatch(&value)) {
+                // `1e3` is shown as it was given, and not as `1000.0`.
+                (Value::Number(number), Some(mismatch)) if number.to_string() != text.trim() => {
+                    Err(self.wrong_type(&mismatch, text))
+                }
+                _ => Ok(value),
+            },
+            Err(JsonInputError::LostDigits(digits)) => {
+                Err(InputProblem::LostDigits { name: self.name.clone(), digits, help: self.as_text() })
+            }
+            Err(JsonInputError::OutOfRange(number)) => {
+                Err(InputProblem::OutOfRange { name: self.name.clone(), number, help: self.as_text() })
+            }
             Err(JsonInputError::RepeatedKey(error)) => {
                 Err(InputProblem::RepeatedKey { name: self.name.clone(), why: error.to_string() })
             }
@@ -221,14 +243,14 @@ impl InputSpec {
         }
     }
 
-    fn lost_digits(&self, digits: String) -> InputProblem {
-        let help = match self.kind {
+    /// Returns the help for a number that only a text can hold.
+    const fn as_text(&self) -> &'static str {
+        match self.kind {
             Some(InputType::Number | InputType::Integer) => {
                 "declare the input with `type: string` to pass it on exactly"
             }
             _ => "put it into double quotes to pass it on exactly",
-        };
-        InputProblem::LostDigits { name: self.name.clone(), digits, help }
+        }
     }
 
     /// Returns the first part of a value that has the wrong type.
@@ -246,11 +268,11 @@ impl InputSpec {
     fn describe(&self, mismatch: &InputMismatch<'_>) -> InputProblem {
         match mismatch {
             InputMismatch::Secret => InputProblem::NotASecretName { name: self.name.clone() },
-            InputMismatch::Type(mismatch) => self.wrong_type(mismatch),
+            InputMismatch::Type(mismatch) => self.wrong_type(mismatch, &mismatch.found.to_string()),
         }
     }
 
-    fn wrong_type(&self, mismatch: &TypeMismatch<'_>) -> InputProblem {
+    fn wrong_type(&self, mismatch: &TypeMismatch<'_>, found: &str) -> InputProblem {
         let (wanted, help) = match mismatch.wanted {
             InputType::String => ("text", "put quotes round it"),
             InputType::Number => ("a number", "as in 2.5"),
@@ -265,7 +287,7 @@ impl InputSpec {
             Some(number) => format!("write `{number}`: a number begins with no zero"),
             None => help.to_owned(),
         };
-        let value = mismatch.found.to_string().chars().take(EXCERPT_CHARS).collect();
+        let value = found.chars().take(EXCERPT_CHARS).collect();
         InputProblem::WrongType { name: format!("{}{}", self.name, mismatch.place()), wanted, value, help }
     }
 }

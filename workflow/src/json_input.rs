@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use longshore_proto::StrictValue;
+use longshore_proto::{StrictValue, find_infinite_number, find_lossy_number, is_canonical, json_numbers};
 use serde_json::{Number, Value};
-
-use crate::digits::{find_lossy_integer, numbers};
 
 /// Number of digits of a number that an error shows.
 const SHOWN_DIGITS: usize = 60;
@@ -20,9 +18,12 @@ pub enum JsonInputError {
     /// A key occurs twice in one object. The error contains the position of the second one.
     #[error("has a problem: {0}")]
     RepeatedKey(serde_json::Error),
-    /// A whole number does not fit 64 bits, and would change if it were read as a float. Holds the first such number.
+    /// A 64-bit number cannot hold a number of the text. Holds the first such number.
     #[error("has the number {0}, whose last digits would be lost")]
     LostDigits(String),
+    /// A number is larger than any 64-bit number. Holds the first such number.
+    #[error("has the number {0}, which is out of the range of 64-bit numbers")]
+    OutOfRange(String),
 }
 
 impl JsonInputError {
@@ -35,27 +36,36 @@ impl JsonInputError {
 /// Parses a JSON text.
 ///
 /// # Errors
-/// If the text is not JSON, has a key twice in one object, or has a whole number of more than 64 bits.
+/// If the text is not JSON, has a key twice in one object, or has a number that 64 bits cannot hold.
 pub fn parse_json(text: &str) -> Result<Value, JsonInputError> {
-    let StrictValue(value) = serde_json::from_str(text).map_err(|error| {
-        if error.is_data() { JsonInputError::RepeatedKey(error) } else { JsonInputError::Invalid(error) }
-    })?;
-    match find_lossy_integer(text) {
-        Some(digits) => Err(JsonInputError::LostDigits(digits.chars().take(SHOWN_DIGITS).collect())),
+    let shown = |number: &str| number.chars().take(SHOWN_DIGITS).collect();
+    let StrictValue(value) =
+        serde_json::from_str(text).map_err(|error| match find_infinite_number(text) {
+            _ if error.is_data() => JsonInputError::RepeatedKey(error),
+            Some(number) if is_out_of_range(&error) => JsonInputError::OutOfRange(shown(number)),
+            _ => JsonInputError::Invalid(error),
+        })?;
+    match find_lossy_number(text) {
+        Some(digits) => Err(JsonInputError::LostDigits(shown(digits))),
         None => Ok(value),
     }
 }
 
+fn is_out_of_range(error: &serde_json::Error) -> bool {
+    error.to_string().starts_with("number out of range")
+}
+
 /// Parses a value without a declared type: JSON if the text is JSON, else the text itself. A number whose JSON form differs
-/// from the text, such as `1.10` or `296e115`, is a text as well.
+/// from the text, such as `1.10` or `296e115`, is a text as well, and so is one that is out of range.
 ///
 /// # Errors
-/// If the text is JSON and has a key twice in one object, or a whole number of more than 64 bits.
+/// If the text is JSON and has a key twice in one object, or a number that 64 bits cannot hold.
 pub fn parse_untyped(text: &str) -> Result<Value, JsonInputError> {
     let written = text.trim();
     match parse_json(written) {
-        Ok(Value::Number(number)) if number.to_string() != written => Ok(Value::from(text)),
+        Ok(Value::Number(number)) if !is_canonical(written, &number) => Ok(Value::from(text)),
         Err(JsonInputError::Invalid(_)) => Ok(Value::from(text)),
+        Err(JsonInputError::OutOfRange(number)) if number == written => Ok(Value::from(text)),
         read => read,
     }
 }
@@ -81,8 +91,7 @@ impl fmt::Display for RewrittenNumber {
 
 impl RewrittenNumber {
     /// Finds such a number in `text`, from which `value` was parsed: the text itself if [`parse_untyped`] left it a text, or else
-    /// the first number within the value. Numbers with an exponent within a value are ignored, since programs write them in
-    /// several forms.
+    /// the first number within the value.
     pub fn find(text: &str, value: &Value) -> Option<Self> {
         let short = |written: &str| written.chars().take(SHOWN_DIGITS).collect();
         if let Value::String(_) = value {
@@ -91,12 +100,9 @@ impl RewrittenNumber {
         }
         let mut floats = BTreeSet::new();
         collect_floats(value, &mut floats);
-        let mut numbers =
-            numbers(text).filter(|written| written.contains('.') && !written.contains(['e', 'E']));
-        numbers.find_map(|written| {
+        json_numbers(text).find_map(|written| {
             let number: Number = written.parse().ok()?;
-            let printed = number.to_string();
-            let is_rewritten = printed != written && floats.contains(&printed);
+            let is_rewritten = !is_canonical(written, &number) && floats.contains(&number.to_string());
             is_rewritten.then(|| Self { written: short(written), number, is_text: false })
         })
     }
@@ -125,10 +131,10 @@ mod tests {
             ("1.10", Some("`1.10` is passed on as text; as a number it would be 1.1")),
             (" 1E3", Some("`1E3` is passed on as text; as a number it would be 1000.0")),
             ("[1.5, {\"v\": 1.10}]", Some("the number 1.10 is passed on as 1.1")),
-            (
-                "[0.12345678901234567890]",
-                Some("the number 0.12345678901234567890 is passed on as 0.12345678901234568"),
-            ),
+            ("[0.10000000000000001]", Some("the number 0.10000000000000001 is passed on as 0.1")),
+            ("{\"a\":1.1,\"b\":296e115}", Some("the number 296e115 is passed on as 2.96e+117")),
+            ("296e115", Some("`296e115` is passed on as text; as a number it would be 2.96e+117")),
+            ("1e-07", None),
             ("1.1", None),
             ("[1, 1.0, 1e-07, \"1.10\"]", None),
             ("v1.10", None),
@@ -151,6 +157,8 @@ mod tests {
                 "[18446744073709551616]",
                 "has the number 18446744073709551616, whose last digits would be lost",
             ),
+            ("9007199254740993.0", "has the number 9007199254740993.0, whose last digits would be lost"),
+            ("[1e400]", "has the number 1e400, which is out of the range of 64-bit numbers"),
         ] {
             assert_eq!(parse_json(text).expect_err(text).to_string(), wanted, "{text}");
         }

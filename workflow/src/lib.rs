@@ -17,7 +17,6 @@ mod check;
 mod codes;
 mod condition_check;
 mod diagnostics;
-mod digits;
 mod document;
 mod draft;
 mod duration;
@@ -36,7 +35,6 @@ mod type_check;
 pub use assemble::DEFAULT_CALL_TIMEOUT;
 pub use codes::{codes, explain};
 pub use diagnostics::{Diagnostics, Problem};
-pub use digits::find_lossy_integer;
 pub use expr::{EvalError, Expr, ReadSet, Scope, StepField, WorkBudget};
 pub use finding::{CallFinding, CallMistake, WrittenCall, written_calls};
 pub use inputs::{InputProblem, InputProblems};
@@ -99,7 +97,7 @@ const ONE_INPUT_A_LINE: &str = "write one input a line, as in `name: value`";
 ///
 /// # Errors
 ///
-/// All problems of the text, warnings included, with their positions. A whole number of more than 64 bits is a problem, as in
+/// All problems of the text, warnings included, with their positions. A number that would lose digits is a problem, as in
 /// every form of inputs.
 pub fn parse_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diagnostics> {
     let (source, mut report) = (SourceText::new(text), Report::default());

@@ -12,8 +12,13 @@ const LISTED: usize = 30;
 
 /// Formats a list of names: `a`, `b` and `c`.
 pub(crate) fn listed<'k>(names: impl IntoIterator<Item = &'k str>) -> String {
+    listed_up_to(LISTED, names)
+}
+
+/// Formats a list of names, of which `limit` are shown and the others counted.
+pub(crate) fn listed_up_to<'k>(limit: usize, names: impl IntoIterator<Item = &'k str>) -> String {
     let mut names = names.into_iter();
-    let quoted: Vec<String> = names.by_ref().take(LISTED).map(|name| format!("`{name}`")).collect();
+    let quoted: Vec<String> = names.by_ref().take(limit).map(|name| format!("`{name}`")).collect();
     match (quoted.as_slice(), names.count()) {
         ([], _) => "nothing".to_owned(),
         ([one], _) => one.clone(),
@@ -31,5 +36,7 @@ mod tests {
         assert_eq!(listed(["a", "b", "c"]), "`a`, `b` and `c`");
         assert_eq!(listed([]), "nothing");
         assert!(listed(["a"; 1_000]).ends_with("`a` and 970 more"));
+        assert_eq!(listed_up_to(2, ["a", "b", "c"]), "`a`, `b` and 1 more");
+        assert_eq!(listed_up_to(2, ["a", "b"]), "`a` and `b`");
     }
 }

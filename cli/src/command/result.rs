@@ -92,9 +92,10 @@ pub(super) fn status_participle(status: RunStatus) -> &'static str {
 fn failed(view: &RunView) -> Failure {
     let summary = &view.summary;
     let at = summary.failed_step.as_ref().map(|step| format!(" at step `{step}`")).unwrap_or_default();
-    let why = summary.error.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default();
+    // The fault is last, since it may end with several lines of a server.
     let note = if is_indeterminate(view) { MAY_HAVE_HAPPENED } else { "" };
-    Failure::new(Exit::RunFailed, format!("the run {} failed{at}{why}{note}", summary.run))
+    let why = summary.error.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default();
+    Failure::new(Exit::RunFailed, format!("the run {} failed{at}{note}{why}", summary.run))
 }
 
 /// Returns a hint that names the values which `***` may mean in the arguments of the failed step: those that were masked in
@@ -117,8 +118,8 @@ fn masked_hint(view: &RunView) -> Option<String> {
 /// Number of values that a hint names. An attempt lists as many at most.
 const MAX_MASKED_NAMES: usize = 8;
 
-/// End of the message about a run whose call may have happened, so that the user checks before running it again.
-const MAY_HAVE_HAPPENED: &str = "; the step is indeterminate: its call may have happened";
+/// Part of the message about a run whose call may have happened, so that the user checks before running it again.
+const MAY_HAVE_HAPPENED: &str = "; the step is indeterminate, its call may have happened";
 
 /// Returns true if the step at which a run failed is indeterminate and its fault does not say so itself.
 fn is_indeterminate(view: &RunView) -> bool {
@@ -216,6 +217,19 @@ mod tests {
         let named = hint.contains("variable `REGION` of server `shop`; ") && hint.contains("`visible_env`");
         assert!(named, "{hint}");
         assert_eq!(masked_hint(&failed_with(&json!({ "where": ["north"] }))), None);
+    }
+
+    #[test]
+    fn words_of_a_server_are_the_end_of_the_message() {
+        let mut view = failed_with(&json!({}));
+        view.steps.iter_mut().for_each(|step| step.status = StepStatus::Indeterminate);
+        view.summary.error = Some(longshore_proto::Fault::new(
+            longshore_proto::FaultClass::Unavailable,
+            "gone; it said:\nbye",
+        ));
+        let message = failed(&view).message;
+        let wanted = "at step `read`; the step is indeterminate, its call may have happened: unavailable: gone; it said:\nbye";
+        assert!(message.ends_with(wanted), "{message}");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
         return Err(absent(&data));
     }
     let servers = servers.trusted(output, |line| output.message(line))?;
+    output.show(&data.display().to_string());
     let mut opened = OpenDataDir::open(&data, node::name()?).await?;
     let (chosen, ended) = match choose(&mut opened, &args.runs, &servers, output).await {
         Ok(chosen) => chosen,

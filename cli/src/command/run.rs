@@ -39,6 +39,10 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     let servers = servers.trusted(output, |line| output.message(line))?;
 
     let data = work.data.data;
+    output.show(&data.display().to_string());
+    output.show(&args.workflow.display().to_string());
+    output.show(plan.name.as_str());
+    plan.steps.iter().for_each(|step| output.show(step.path.as_str()));
     let (mut opened, partition, interrupted) = OpenDataDir::for_new_run(&data, node::name()?).await?;
     let run = Intake::draw_id_in(partition);
     opened.execute_only(&BTreeSet::new(), &[run]);

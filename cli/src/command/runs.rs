@@ -7,6 +7,7 @@ mod cancel;
 mod cancel_local;
 mod cancelled;
 mod data_dir;
+mod large_values;
 mod page;
 mod run_count;
 mod value;
@@ -184,7 +185,8 @@ pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -
         },
     };
     source.close().await;
-    let view = view?;
+    let mut view = view?;
+    large_values::by_size(&mut view);
     if args.json {
         output.document(RUN_SCHEMA, &view)?;
     } else {

@@ -147,16 +147,17 @@ fn words(step: &StepView, all: &[StepView]) -> String {
     if step.attempts_made() > 1 {
         words.push_str(&format!("  {} attempts", step.attempts_made()));
     }
-    let last = step.attempts.last().and_then(|attempt| attempt.fault.as_ref());
-    let passing = || last.filter(|_| step.error.is_none() && !step.status.is_terminal());
-    if let Some(fault) = step.own_error(all).or_else(passing) {
-        words.push_str(&format!("  {fault}"));
-    }
     if let Some(why) = &step.skipped_because {
         words.push_str(&format!("  because {why}"));
     }
     if let Some(what) = &step.waiting_for {
         words.push_str(&format!("  waits for {what}"));
+    }
+    // The fault is last, since it may end with several lines of a server.
+    let last = step.attempts.last().and_then(|attempt| attempt.fault.as_ref());
+    let passing = || last.filter(|_| step.error.is_none() && !step.status.is_terminal());
+    if let Some(fault) = step.own_error(all).or_else(passing) {
+        words.push_str(&format!("  {fault}"));
     }
     words
 }
@@ -378,7 +379,7 @@ mod tests {
             &second,
             true,
             &[
-                "2026-11-20T15:11:12.200Z  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  a  retrying  tables/read  unavailable: gone  waits for its next attempt at 9",
+                "2026-11-20T15:11:12.200Z  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  a  retrying  tables/read  waits for its next attempt at 9  unavailable: gone",
             ],
         );
     }

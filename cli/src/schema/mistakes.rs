@@ -124,11 +124,13 @@ fn type_mistake(name: &str, value: &Value, schema: &Value) -> Option<ArgumentMis
     if wanted.iter().any(|wanted| has_type(value, wanted)) {
         return None;
     }
+    let is_quoted = wanted.contains("string") && (value.is_number() || value.is_boolean());
+    let quotes = if is_quoted { "put quotes round it, or " } else { "" };
     let wanted = wanted.into_iter().collect::<Vec<_>>().join(" or ");
     Some(ArgumentMistake {
         mistake: CallMistake::ArgumentType(name.to_owned()),
         message: format!("the argument `{name}` must be of type {wanted}, and this is {}", type_of(value)),
-        help: format!("write a value of type {wanted}, or an expression that gives one"),
+        help: format!("{quotes}write a value of type {wanted}, or an expression that gives one"),
     })
 }
 
@@ -174,6 +176,20 @@ mod tests {
             &["the tool requires the arguments `file`, `mode`"],
         );
         check(&json!({ "file": "$", "limit": "$" }), &schema, &["the tool requires the argument `mode`"]);
+    }
+
+    #[test]
+    fn number_in_the_place_of_a_text_wants_quotes() {
+        let schema =
+            json!({ "properties": { "file": { "type": "string" }, "limit": { "type": "integer" } } });
+        let (number, text) = (json!(2142), json!("x"));
+        let found = mistakes("s/t", &[("file", Some(&number)), ("limit", Some(&text))], &schema);
+        let help: Vec<&str> = found.iter().map(|one| one.help.as_str()).collect();
+        let wanted = [
+            "put quotes round it, or write a value of type string, or an expression that gives one",
+            "write a value of type integer, or an expression that gives one",
+        ];
+        assert_eq!(help, wanted);
     }
 
     #[test]

@@ -63,6 +63,37 @@ async fn warnings_are_shown_and_refuse_nothing() {
 }
 
 #[tokio::test]
+async fn warning_about_a_variable_is_shown_again_once_its_value_has_another_fault() {
+    let folder = Folder::with("longshore: v1\nname: fine\nsteps:\n  - set: { a: 1 }\n");
+    let api = json!({ "url": "https://127.0.0.1:1/", "headers": { "Authorization": "Bearer ${TOKEN}" } });
+    folder.write("mcp.json", &json!({ "mcpServers": { "api": api } }).to_string());
+    let run = async |token: &str| {
+        let mut command = folder.command(&["run", "wf.yaml", "--mcp-config", "mcp.json"]);
+        command.env("TOKEN", token);
+        CommandResult::of(command.spawn().expect("starts")).await.expecting(0, &[]).stderr
+    };
+    let (empty, space) =
+        ("the variable `TOKEN` is empty", "the variable `TOKEN` begins or ends with a space");
+    assert!(run("").await.contains(empty));
+    assert!(!run("").await.contains(empty), "once");
+    assert!(run("s3cret-token ").await.contains(space));
+    assert!(!run("s3cret-token ").await.contains("warning"), "once");
+}
+
+#[tokio::test]
+async fn path_that_the_user_gave_is_not_masked_for_a_short_setting() {
+    let folder = Folder::with(ECHO);
+    let echo = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/echo_server.py");
+    let test = json!({ "command": "python3", "args": [echo], "env": { "MODEX": "${WHERE}" } });
+    folder.write(".mcp.json", &json!({ "mcpServers": { "test": test } }).to_string());
+    let mut command = folder.command(&["run", "wf.yaml", "-i", "who=reports", "--data", "data/reports"]);
+    command.env("WHERE", "reports");
+    let ended = CommandResult::of(command.spawn().expect("starts")).await;
+    let ended = ended.expecting(0, &["its data is in data/reports", "of server `test`"]);
+    assert!(ended.stdout.contains("Hello, ***!"), "answers are masked: {ended:?}");
+}
+
+#[tokio::test]
 async fn validate_finds_problems_in_text_servers_and_tools() {
     let folder = Folder::with(ECHO);
     let fine = folder.run(&["validate", "wf.yaml", "--online"]).await.expecting(0, &[]);
@@ -140,8 +171,8 @@ steps:
     };
     let [gone, unset] = of("LS0402")[..] else { panic!("{problems:#?}") };
     assert!(gone.contains("/no/such/program"), "{gone}");
-    assert!(gone.ends_with("; steps `one`, `two`, `#3` and 1 more call it"), "{gone}");
-    assert!(unset.contains("NOT_SET_1") && unset.ends_with("; steps `five`, `six` call it"), "{unset}");
+    assert!(gone.starts_with("steps `one`, `two`, `#3` and 1 more: "), "{gone}");
+    assert!(unset.contains("NOT_SET_1") && unset.starts_with("steps `five`, `six`: "), "{unset}");
     assert_eq!(of("LS0403"), ["the server `test` has no tool `ecko`"]);
     let of_text =
         problems.iter().filter(|problem| !["LS0402", "LS0403"].map(Some).contains(&problem["code"].as_str()));

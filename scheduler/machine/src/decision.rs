@@ -126,7 +126,8 @@ impl Evaluator<'_> {
                 let bytes = key.len();
                 format!("`idempotency-key` gives {bytes} bytes; at most {KEY_LIMIT_BYTES} can be sent along")
             }
-            Value::String(key) if !key.is_empty() => return Ok(key),
+            Value::String(key) if key.is_empty() => "`idempotency-key` gives an empty text".to_owned(),
+            Value::String(key) => return Ok(key),
             other => format!("`idempotency-key` gives {}, and must give text", value_type(&other)),
         };
         Err(Fault::new(FaultClass::Expression, problem))

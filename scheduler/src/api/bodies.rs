@@ -202,7 +202,8 @@ mod tests {
         for (inputs, reason) in [
             (r#"{"n": 1, "n": 2}"#, "the key `n` is written twice"),
             (r#"{"m": [{"n": 1, "n": 1}]}"#, "the key `n` is written twice"),
-            (r#"{"n": [123456789012345678901234]}"#, "more than 64 bits"),
+            (r#"{"n": [123456789012345678901234]}"#, "more digits than 64 bits hold"),
+            (r#"{"n": 9007199254740993.0}"#, "more digits than 64 bits hold"),
         ] {
             let refused = submit(inputs).await.expect_err(inputs).to_string();
             assert!(refused.contains(reason), "{inputs}: {refused}");
@@ -221,7 +222,7 @@ mod tests {
         assert!(bogus.contains("`status` is the status of runs"), "{bogus}");
         for (body, reason) in [
             ("{", "EOF"),
-            (r#"{"run": 18446744073709551616}"#, "more than 64 bits"),
+            (r#"{"run": 18446744073709551616}"#, "more digits than 64 bits hold"),
             ("[1]", "an object was expected"),
             ("null", "an object was expected"),
             (r#"{"run": "x"}"#, "not a run id"),

@@ -176,7 +176,7 @@ mod tests {
         let twice = json_error(r#"{"inputs":{"n":1,"n":2}}"#);
         assert!(twice.contains("the key `n` is written twice"), "{twice}");
         let long = json_error(r#"{"inputs":{"n":[123456789012345678901234]}}"#);
-        assert!(long.contains("more than 64 bits") && !long.contains("1234"), "{long}");
+        assert!(long.contains("more digits than 64 bits hold") && !long.contains("1234"), "{long}");
         // `{"inputs": {"n": 1, "n": 2}}`
         let packed = [&[0x81, 0xa6][..], b"inputs", &[0x82, 0xa1, b'n', 1, 0xa1, b'n', 2]].concat();
         let twice = decode_body(&packed, "application/msgpack").expect_err("refused").to_string();

@@ -20,7 +20,7 @@ pub(crate) enum McpFailure {
     /// The server could not be reached: connection refused, unknown host, no route, or a failed TLS handshake.
     NotReached(String),
     /// There was no usable connection within the time for connecting. Holds the address and the output of the server.
-    ConnectDeadline(Duration, String),
+    ConnectDeadline(Duration, String, String),
     /// The server did not list its tools in time.
     NotListed(Duration),
     /// The request could not be written in full.
@@ -162,7 +162,6 @@ impl McpFailure {
         match &mut self {
             Self::NotStarted(text)
             | Self::NotReached(text)
-            | Self::ConnectDeadline(_, text)
             | Self::Deadline(_, text)
             | Self::NotWritten(text)
             | Self::NotRead(text)
@@ -179,6 +178,10 @@ impl McpFailure {
             | Self::TaskLost(text)
             | Self::UnknownTool(text)
             | Self::InvalidArguments(text) => *text = secrets.hide(text).into_owned(),
+            Self::ConnectDeadline(_, place, printed) => {
+                *place = secrets.hide(place).into_owned();
+                *printed = secrets.hide(printed).into_owned();
+            }
             Self::JsonRpc { message, data, .. } => {
                 *message = secrets.hide(message).into_owned();
                 // Secrets are hidden before the text is cut: the first part of a cut secret would not be found.
@@ -201,11 +204,11 @@ impl fmt::Display for McpFailure {
         match self {
             Self::NotStarted(why) => write!(f, "the server could not be started: {why}"),
             Self::NotReached(why) => write!(f, "the server could not be reached: {why}"),
-            Self::ConnectDeadline(after, why) => write!(
+            Self::ConnectDeadline(after, place, printed) => write!(
                 f,
-                "the server was not ready within {after:?}{why}; one that needs longer gets the time by \
+                "the server was not ready within {after:?}{place}; one that needs longer gets the time by \
                  \"longshore\": {{\"connect_timeout_ms\": 60000}} in the servers file (the `timeout` of a step does not count the \
-                 start)"
+                 start){printed}"
             ),
             Self::NotListed(after) => write!(f, "the server did not list its tools within {after:?}"),
             Self::NotWritten(why) => write!(f, "the request could not be sent: {why}"),
@@ -293,7 +296,7 @@ mod tests {
         let cases = [
             (F::NotStarted(text()), Unavailable, Never),
             (F::NotReached(text()), Unavailable, Never),
-            (F::ConnectDeadline(second, text()), Unavailable, Never),
+            (F::ConnectDeadline(second, text(), text()), Unavailable, Never),
             (F::NotListed(second), Unavailable, Never),
             (F::NotWritten(text()), Unavailable, Never),
             (F::NotRead(text()), Unavailable, Never),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use longshore_proto::{Progress, ServerInstance, ServerName};
+use longshore_proto::{Progress, ServerInstance, ServerName, truncate};
 use rmcp::ServiceError;
 use rmcp::model::{CancelTaskParams, ClientRequest, CustomResult, ProgressToken, RequestId, ServerResult};
 use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
@@ -35,6 +35,9 @@ const UNANSWERED_DEADLINES: u32 = 2;
 /// The longest wait for the exit of a server whose output has ended, so that the fault can report its exit status, and if it had
 /// read the request. Only a server that closes its output and keeps running takes this long.
 const EXIT_LIMIT: Duration = Duration::from_secs(2);
+
+/// Number of characters of a number that a warning shows.
+const SHOWN_DIGITS: usize = 60;
 
 /// Notifications of a server, which the client's handler passes on.
 #[derive(Clone, Debug)]
@@ -91,6 +94,8 @@ pub(crate) struct Connection {
 pub(super) struct ConnectionState {
     unanswered_deadlines: AtomicU32,
     is_given_up: AtomicBool,
+    /// The log has a warning that a number in an answer lost digits.
+    lost_digits_logged: AtomicBool,
     used_at: Mutex<Instant>,
     pub(super) listing: tokio::sync::Mutex<Option<Arc<ToolListing>>>,
 }
@@ -100,6 +105,7 @@ impl Default for ConnectionState {
         Self {
             unanswered_deadlines: AtomicU32::new(0),
             is_given_up: AtomicBool::new(false),
+            lost_digits_logged: AtomicBool::new(false),
             used_at: Mutex::new(Instant::now()),
             listing: tokio::sync::Mutex::default(),
         }
@@ -150,6 +156,19 @@ impl Connection {
 
     fn touch(&self) {
         *self.state.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Warns that a number in an answer lost digits, once for each connection.
+    pub(crate) fn warn_of_lost_digits(&self, number: &str) {
+        if self.state.lost_digits_logged.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let hidden = self.secrets().hide(number);
+        let shown = truncate(&hidden, SHOWN_DIGITS);
+        tracing::warn!(
+            server = %self.server,
+            "an answer of the server has the number {shown}, which 64 bits cannot hold: its last digits are lost; a server keeps such numbers exact as texts"
+        );
     }
 
     /// Makes a request without callback and cancellation.
@@ -264,6 +283,9 @@ impl Connection {
     ) -> Result<ServerResult, McpFailure> {
         match (self.requests.take(id), answer) {
             (Some(kept), _) => {
+                if let Some(number) = self.requests.take_lost_digits() {
+                    self.warn_of_lost_digits(&number);
+                }
                 kept.map(|result| ServerResult::CustomResult(CustomResult::new(Value::Object(result))))
             }
             (None, Ok(result)) => Ok(result),

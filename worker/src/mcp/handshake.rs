@@ -73,8 +73,7 @@ pub(crate) async fn connect(
                 ServerTransport::Stdio(_) => Some(", and was ended".to_owned()),
                 ServerTransport::Noop => None,
             };
-            let why = format!("{}{}", detail.unwrap_or_default(), stderr.as_suffix());
-            Err(McpFailure::ConnectDeadline(limit, why))
+            Err(McpFailure::ConnectDeadline(limit, detail.unwrap_or_default(), stderr.as_suffix()))
         }
     };
     let connection = connection.map_err(|failure| failure.without(&config.secrets));

@@ -334,14 +334,15 @@ async fn send(
         let ServerResult::CustomResult(CustomResult(Value::Object(result))) = response else {
             return Err(McpFailure::Unreadable("it is no result of a tool".to_owned()));
         };
-        let (state, questions) = match read_result_by_size(result).await? {
-            ToolResult::Answer(answer) => return Ok(answer),
-            ToolResult::Task(task) => {
-                connection.cancel_task(task.id);
-                return Err(McpFailure::UnwantedTask);
-            }
-            ToolResult::InputRequired { state, questions } => (state, questions),
-        };
+        let (state, questions) =
+            match read_result_by_size(result, |number| connection.warn_of_lost_digits(number)).await? {
+                ToolResult::Answer(answer) => return Ok(answer),
+                ToolResult::Task(task) => {
+                    connection.cancel_task(task.id);
+                    return Err(McpFailure::UnwantedTask);
+                }
+                ToolResult::InputRequired { state, questions } => (state, questions),
+            };
         let answers = elicitation.responses(&questions).map_err(McpFailure::InputRequired)?;
         // The server may not be ready yet, or ask again without end.
         tokio::select! {

@@ -35,7 +35,7 @@ pub(super) async fn send(
     let mut progress = connection.progress(Deadline::of(limit));
     let request = call_request(params, limit)?;
     let result = as_object(connection.request_of_call(hooks, request, &mut progress).await?)?;
-    let task = match read_result_by_size(result).await? {
+    let task = match read_result_by_size(result, |number| connection.warn_of_lost_digits(number)).await? {
         ToolResult::Answer(answer) => return Ok(answer),
         ToolResult::Task(task) => task,
         ToolResult::InputRequired { .. } => {
@@ -97,7 +97,7 @@ impl TaskCall<'_> {
                 "completed" => {
                     self.guard.has_ended = true;
                     let result = self.request("tasks/result").await.map_err(result_failure)?;
-                    return read_answer(result).await;
+                    return read_answer(self.guard.connection, result).await;
                 }
                 "failed" => {
                     self.guard.has_ended = true;
@@ -113,7 +113,7 @@ impl TaskCall<'_> {
                 "input_required" if !result_refused => match self.request("tasks/result").await {
                     Ok(result) => {
                         self.guard.has_ended = true;
-                        return read_answer(result).await;
+                        return read_answer(self.guard.connection, result).await;
                     }
                     // Some servers refuse this request instead of waiting. Then the status is polled.
                     Err(McpFailure::JsonRpc { .. }) => result_refused = true,
@@ -134,7 +134,7 @@ impl TaskCall<'_> {
     /// Returns the result of a failed task: an answer that reports an error, or a failure with the server's message.
     async fn failure(&mut self) -> Result<Answer, McpFailure> {
         let answer = match self.request("tasks/result").await {
-            Ok(result) => read_answer(result).await,
+            Ok(result) => read_answer(self.guard.connection, result).await,
             Err(failure) => Err(failure),
         };
         let failure = match answer {
@@ -199,8 +199,8 @@ impl TaskCall<'_> {
     }
 }
 
-async fn read_answer(result: Map<String, Value>) -> Result<Answer, McpFailure> {
-    match read_result_by_size(result).await? {
+async fn read_answer(connection: &Connection, result: Map<String, Value>) -> Result<Answer, McpFailure> {
+    match read_result_by_size(result, |number| connection.warn_of_lost_digits(number)).await? {
         ToolResult::Answer(answer) => Ok(answer),
         ToolResult::Task(_) | ToolResult::InputRequired { .. } => {
             Err(McpFailure::BadAnswer("the result of a task is no result of a tool".to_owned()))

@@ -5,6 +5,7 @@
 
 use longshore_attempt::Answer;
 use longshore_ports::run_by_size;
+use longshore_proto::find_lossy_number;
 use serde_json::{Map, Value, json};
 
 use crate::large_values::approximate_bytes;
@@ -29,9 +30,23 @@ pub(crate) enum ToolResult {
     },
 }
 
-/// Reads a result, on a blocking thread if it is large.
-pub(crate) async fn read_result_by_size(result: Map<String, Value>) -> Result<ToolResult, McpFailure> {
-    run_by_size(approximate_bytes(result.values()), move || read_result(result)).await
+/// Reads a result, on a blocking thread if it is large. `warn_of_lost_digits` is called with a number in a JSON text of the
+/// result that 64 bits cannot hold.
+pub(crate) async fn read_result_by_size(
+    result: Map<String, Value>,
+    warn_of_lost_digits: impl FnOnce(&str),
+) -> Result<ToolResult, McpFailure> {
+    let bytes = approximate_bytes(result.values());
+    let read = move || {
+        let read = read_result(result);
+        let lost_digits = read.as_ref().ok().and_then(lost_digits).map(str::to_owned);
+        (read, lost_digits)
+    };
+    let (read, lost_digits) = run_by_size(bytes, read).await;
+    if let Some(number) = lost_digits {
+        warn_of_lost_digits(&number);
+    }
+    read
 }
 
 /// Reads a result. Returns a failure if it cannot be read, or if the MCP library of the server reports an error in it.
@@ -124,6 +139,16 @@ fn from_blocks(content: &Value, text: String) -> Value {
         Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
         _ => Value::String(text),
     }
+}
+
+/// Returns a number that lost digits in an answer whose content is one text block with a JSON object or list.
+fn lost_digits(result: &ToolResult) -> Option<&str> {
+    let ToolResult::Answer(Answer { value: Value::Object(_) | Value::Array(_), content, .. }) = result else {
+        return None;
+    };
+    let Some([block]) = content.as_array().map(Vec::as_slice) else { return None };
+    let text = block.get("text").and_then(Value::as_str)?;
+    find_lossy_number(Some(text).filter(|text| text.trim_start().starts_with(['{', '[']))?)
 }
 
 fn kind(block: &Value) -> Option<&str> {

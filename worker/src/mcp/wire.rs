@@ -13,6 +13,7 @@ mod tools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use longshore_proto::find_lossy_number;
 use rmcp::RoleClient;
 use rmcp::model::{
     ClientNotification, ClientRequest, CustomResult, ErrorCode, ErrorData, JsonRpcMessage, RequestId,
@@ -48,6 +49,8 @@ struct RequestsState {
     waiting: BTreeMap<i64, WaitingRequest>,
     given_up: BTreeSet<i64>,
     answers: BTreeMap<i64, Result<Map<String, Value>, McpFailure>>,
+    /// A number of the newest kept answer that lost digits when it was read.
+    lost_digits: Option<String>,
     /// Number of bytes that the server read from its input. Known once no process can read more.
     read_bytes: Option<u64>,
 }
@@ -131,6 +134,11 @@ impl PendingRequests {
         self.state().answers.remove(&number(id)?)
     }
 
+    /// Takes a number of an answer that lost digits when it was read.
+    pub(crate) fn take_lost_digits(&self) -> Option<String> {
+        self.state().lost_digits.take()
+    }
+
     /// Takes the failure of the newest failed request, whatever its id: the library does not report the ids of the handshake.
     pub(crate) fn take_fault(&self) -> Option<McpFailure> {
         let mut state = self.state();
@@ -158,23 +166,27 @@ impl PendingRequests {
     pub(crate) fn read(&self, text: &[u8], of: Option<&RequestId>) -> ReadMessages {
         let of = of.and_then(number);
         // The text is parsed before the lock is taken: it may be large, and senders need the lock too.
-        match text::read(text) {
-            Ok(Value::Array(batch)) => {
-                let mut state = self.state();
-                let mut reading = ReadMessages::default();
-                for message in batch {
-                    let one = state.message(message, of, || self.excerpt(text));
-                    reading.messages.extend(one.messages);
-                    reading.is_unread |= one.is_unread;
-                }
-                reading
-            }
-            Ok(message) => self.state().message(message, of, || self.excerpt(text)),
+        let messages = match text::read(text) {
+            Ok(Value::Array(batch)) => batch,
+            Ok(message) => vec![message],
             Err(error) => {
                 let why = error.describe(|range| self.excerpt_at(text, range));
-                self.state().no_json(text, of, why, || self.excerpt(text))
+                return self.state().no_json(text, of, why, || self.excerpt(text));
             }
+        };
+        let lost_digits = std::str::from_utf8(text).ok().and_then(find_lossy_number);
+        let mut state = self.state();
+        let kept_before = state.answers.len();
+        let mut reading = ReadMessages::default();
+        for message in messages {
+            let one = state.message(message, of, || self.excerpt(text));
+            reading.messages.extend(one.messages);
+            reading.is_unread |= one.is_unread;
         }
+        if state.answers.len() > kept_before && lost_digits.is_some() {
+            state.lost_digits = lost_digits.map(str::to_owned);
+        }
+        reading
     }
 
     /// Returns the values that are hidden in excerpts.

@@ -5,10 +5,6 @@
 
 use std::borrow::Cow;
 
-use serde_json::Number;
-
-use super::scalar;
-
 /// The text for the parser, and the mapping of its characters to bytes of the original text.
 pub(super) struct ParserInput<'t> {
     pub(super) text: Cow<'t, str>,
@@ -24,12 +20,6 @@ impl<'t> ParserInput<'t> {
         let places = (!text.is_ascii())
             .then(|| text.char_indices().map(|(at, _)| at).chain(std::iter::once(text.len())).collect());
         Self { text: Cow::Borrowed(text), places }
-    }
-
-    /// Returns true if a plain scalar has the canonical form of the number. In JSON, where only numbers have no quotes, any form
-    /// is accepted that loses no digits.
-    pub(super) fn is_written_as(&self, number: &Number, scalar: &str) -> bool {
-        number.to_string() == scalar || (is_json(&self.text) && !scalar::loses_digits(scalar))
     }
 
     /// Returns the byte offset in the original text of the `index`-th character of the parser's text.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use longshore_proto::is_canonical;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
 use serde_json::Number;
 
@@ -15,6 +16,7 @@ use super::mistakes::{self, FatalMistake};
 use super::{DEPTH_LIMIT, DocumentNode, MapEntry, NodeKind, scalar};
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
+
 use crate::source::{SourceText, Span, shorten};
 
 /// Parses a text. Returns `None` if it is not well-formed, which the report explains. `first_line` is the help for an empty
@@ -243,7 +245,7 @@ impl TreeBuilder<'_, '_> {
             Some(kind) => {
                 if let NodeKind::Number(number) = &kind
                     && !self.is_of_another_tool()
-                    && !self.prepared.is_written_as(number, text)
+                    && !is_canonical(text, number)
                 {
                     self.report.add(changed_number(span, text, number));
                 }
@@ -293,7 +295,7 @@ impl TreeBuilder<'_, '_> {
 
 /// Warns of a value without quotes that is read as a number whose canonical form differs.
 fn changed_number(span: Span, text: &str, number: &Number) -> Diagnostic {
-    let message = format!("YAML reads `{}` as the number {number}", shorten(text));
+    let message = format!("`{}` is read as the number {number}", shorten(text));
     let help = format!(
         "if it is text, such as a version or a code, write `\"{}\"`, with the quotes; if it is a number, write `{number}`",
         shorten(text)

@@ -49,12 +49,6 @@ fn decimal(text: &str) -> Option<Number> {
     text.parse::<i64>().map(Number::from).or_else(|_| text.parse::<u64>().map(Number::from)).ok()
 }
 
-/// Returns true for a whole number that does not fit 64 bits, so that its last digits change when it becomes a float.
-pub(super) fn loses_digits(text: &str) -> bool {
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && decimal(text).is_none()
-}
-
 /// Matches `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`.
 fn looks_like_a_number(text: &str) -> bool {
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);

@@ -11,7 +11,10 @@ use super::StepField;
 use super::bound_path::{Bindings, PathLookup, PathRoot};
 use super::convert::to_json;
 use super::error::EvalError;
-use super::messages::{ErrorText, FailedOperand, describe, excerpt_of, no_field, no_overload, symbol};
+use super::messages::{
+    ErrorText, FailedOperand, arithmetic_symbol, describe, excerpt_of, no_field, no_overload, operand, symbol,
+};
+use super::parse::for_each_child;
 
 /// A failed evaluation with its inputs, so that nodes can be evaluated again.
 pub(super) struct FailedEvaluation<'f, 'p, 'v, 'l> {
@@ -28,6 +31,9 @@ impl FailedEvaluation<'_, '_, '_, '_> {
         let text = match (&culprit.expr, &self.cause) {
             (Tree::Ident(name), ExecutionError::UndeclaredReference(_)) => self.missing(name),
             (Tree::Call(call), _) => self.call(call),
+            (Tree::Comprehension(each), ExecutionError::UnsupportedBinaryOperator(name, left, right)) => {
+                self.operator_in_loop(&each.loop_step, arithmetic_symbol(name), left, right)
+            }
             (Tree::Select(select), ExecutionError::NoSuchKey(_) | ExecutionError::NoSuchOverload(_)) => {
                 self.field(&select.operand, &select.field)
             }
@@ -117,11 +123,33 @@ impl FailedEvaluation<'_, '_, '_, '_> {
         }
     }
 
+    /// Explains an operator within a loop, if the loop has one such operator only: its operands have names, and the values
+    /// are those of the error.
+    fn operator_in_loop(
+        &self,
+        body: &IdedExpr,
+        symbol: &str,
+        left: &cel::Value,
+        right: &cel::Value,
+    ) -> Option<ErrorText> {
+        let mut found = Vec::new();
+        operators_of(body, symbol, &mut found);
+        let [[left_node, right_node]] = found.as_slice() else { return None };
+        let named = |value: &cel::Value, node: &IdedExpr| {
+            let operand = operand(value)?;
+            let is_literal = matches!(node.expr, Tree::Literal(_));
+            Some(FailedOperand { name: self.name(node), is_literal, ..operand })
+        };
+        Some(no_overload(symbol, &named(left, left_node)?, &named(right, right_node)?))
+    }
+
     fn operand(&self, node: &IdedExpr) -> Option<FailedOperand> {
         let value = cel::Value::resolve_val(node, self.context).ok()?;
         let type_name = value.get_type().name().to_owned();
         self.bindings.charge(value.as_ref())?;
-        Some(FailedOperand { type_name, name: self.name(node), excerpt: excerpt_of(value.as_ref()) })
+        let is_literal = matches!(node.expr, Tree::Literal(_));
+        let excerpt = excerpt_of(value.as_ref());
+        Some(FailedOperand { type_name, name: self.name(node), is_literal, excerpt })
     }
 
     /// Returns the text of a node that is a path or an index with a literal.
@@ -146,4 +174,17 @@ impl FailedEvaluation<'_, '_, '_, '_> {
             _ => None,
         }
     }
+}
+
+/// Collects the operands of an operator within a tree, without the additions by which a loop builds its list.
+fn operators_of<'t>(node: &'t IdedExpr, wanted: &str, found: &mut Vec<[&'t IdedExpr; 2]>) {
+    let is_result = |node: &IdedExpr| matches!(&node.expr, Tree::Ident(name) if name == "@result");
+    if let Tree::Call(call) = &node.expr
+        && symbol(&call.func_name) == Some(wanted)
+        && let [left, right] = call.args.as_slice()
+        && !is_result(left)
+    {
+        found.push([left, right]);
+    }
+    for_each_child(node, &mut |child| operators_of(child, wanted, found));
 }

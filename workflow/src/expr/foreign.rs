@@ -99,6 +99,11 @@ fn reserved_field(text: &str, at: usize) -> Option<String> {
     let start =
         before.rfind(|c: char| !(c.is_alphanumeric() || "_.[]'".contains(c))).map_or(0, |last| last + 1);
     let path = before.get(start..)?;
+    if path == "inputs" {
+        return Some(format!(
+            "no input can be called `{word}`: call it `{word}_`, and read `inputs.{word}_`"
+        ));
+    }
     let field = format!("write `{path}['{word}']` for the field `{word}`");
     Some(if word == "in" { format!("{field}, and `x in ['a', 'b']` to look in a list") } else { field })
 }

@@ -9,9 +9,13 @@ use cel::common::functions::Function;
 use cel::common::types::{CelBool, CelInt, CelList, CelMap, CelString, DYN_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
+use longshore_proto::find_lossy_number;
 
 use super::convert::{to_json, to_owned_val};
+use super::format_text::{self, FormatError, FormatPart};
 use super::meter::{self, WorkMeter};
+
+use crate::source::shorten;
 
 /// Bytes of JSON that are parsed for one unit of work. Every second byte can be a value.
 const JSON_BYTES_PER_UNIT: usize = 4;
@@ -163,27 +167,19 @@ fn format<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let pattern = text_of("format", pattern.as_ref())?;
     let values = values.downcast_ref::<CelList<'_>>().map_or(&[][..], CelList::inner);
     let mut text = String::new();
-    let mut rest = pattern;
-    while let Some(at) = rest.find(['{', '}']) {
-        let (plain, from) = rest.split_at(at);
-        text.push_str(plain);
-        if let Some(after) = from.strip_prefix("{{").or_else(|| from.strip_prefix("}}")) {
-            text.push_str(from.get(..1).unwrap_or_default());
-            rest = after;
-            continue;
+    for part in format_text::parts(pattern, values.len()) {
+        match part {
+            Ok(FormatPart::Plain(plain)) => text.push_str(plain),
+            Ok(FormatPart::Value(number)) => {
+                let value =
+                    values.get(number).map(|value| in_text("format", meter_of(&meter)?, value.as_ref()));
+                let value = value.transpose()?.unwrap_or_default();
+                charge_text(meter_of(&meter)?, value.len())?;
+                text.push_str(&value);
+            }
+            Err(FormatError { message, help }) => return Err(fault("format", format!("{message}; {help}"))),
         }
-        let (number, after) =
-            from.strip_prefix('{').and_then(|inner| inner.split_once('}')).ok_or_else(|| {
-                fault("format", "a single brace is not allowed; write `{{` or `}}` for the character itself")
-            })?;
-        let value = number.parse::<usize>().ok().and_then(|number| values.get(number));
-        let value = value.ok_or_else(|| fault("format", format!("there is no value for `{{{number}}}`")))?;
-        let value = in_text("format", meter_of(&meter)?, value.as_ref())?;
-        charge_text(meter_of(&meter)?, value.len())?;
-        text.push_str(&value);
-        rest = after;
     }
-    text.push_str(rest);
     Ok(CowVal::owned(CelString::from(text)))
 }
 
@@ -202,6 +198,10 @@ fn from_json_text<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
     let text = text_of("fromJSON", text.as_ref())?;
     meter_of(&meter)?.charge((text.len() / JSON_BYTES_PER_UNIT) as u64)?;
     let json = serde_json::from_str(text).map_err(|error| fault("fromJSON", error))?;
+    if let Some(number) = find_lossy_number(text) {
+        let message = format!("the last digits of the number {} would be lost", shorten(number));
+        return Err(fault("fromJSON", message));
+    }
     meter_of(&meter)?.charge(meter::of_json(&json))?;
     to_owned_val(&json).map(CowVal::Owned).map_err(|error| fault("fromJSON", error))
 }

@@ -10,10 +10,13 @@ use serde_json::Value;
 use super::convert::to_json;
 use super::error::excerpt;
 use super::foreign;
-use crate::suggest::{did_you_mean, listed};
+use crate::suggest::{did_you_mean, listed_up_to};
 
 /// Number of characters of the evaluator's own messages that are shown, since they may contain foreign text.
 const WORDS_CHARS: usize = 200;
+
+/// Number of keys of a map that are shown.
+const SHOWN_KEYS: usize = 10;
 
 /// The message of a failed evaluation.
 pub(super) struct ErrorText {
@@ -33,6 +36,7 @@ pub(super) struct FailedOperand {
     pub(super) type_name: String,
     /// Text of the operand, if it is a path.
     pub(super) name: Option<String>,
+    pub(super) is_literal: bool,
     pub(super) excerpt: String,
 }
 
@@ -59,13 +63,10 @@ pub(super) fn no_overload(symbol: &str, left: &FailedOperand, right: &FailedOper
 fn type_help(symbol: &str, left: &FailedOperand, right: &FailedOperand) -> Option<String> {
     let name = |operand: &FailedOperand| operand.name.clone().unwrap_or_else(|| "n".to_owned());
     let (one, other) = (name(left), name(right));
-    // An operand without a name is a literal or a computed value.
     let as_double = |operand: &FailedOperand| match &operand.name {
         Some(name) => format!("write `double({name})`"),
-        None => format!(
-            "write `{0}.0` for the literal `{0}`, or `double(...)` around what gives it",
-            operand.excerpt
-        ),
+        None if operand.is_literal => format!("write `{}.0`", operand.excerpt),
+        None => format!("write `double(...)` around what gives {}", operand.excerpt),
     };
     Some(match (left.type_name.as_str(), symbol, right.type_name.as_str()) {
         ("int" | "uint" | "double", "%", "int" | "uint" | "double") => {
@@ -102,7 +103,7 @@ pub(super) fn no_field(name: &str, value: &Value, field: &str, instead: &str) ->
             let hint = keys.clone().find(is_dashed).map(|key| format!("write `{name}['{key}']`"));
             let hint = hint
                 .or_else(|| did_you_mean(field, keys.clone()))
-                .unwrap_or_else(|| format!("it has {}; {instead}", listed(keys.take(10))));
+                .unwrap_or_else(|| format!("it has {}; {instead}", listed_up_to(SHOWN_KEYS, keys)));
             format!("`{name}` has no `{field}`; {hint}")
         }
         Value::Array(_) | Value::String(_) if foreign::field(field, name).is_some() => {
@@ -127,10 +128,10 @@ pub(super) fn excerpt_of(value: &dyn Val) -> String {
     to_json(value).map_or_else(|_| format!("a {}", value.get_type().name()), |json| excerpt(&json))
 }
 
-fn operand(value: &cel::Value) -> Option<FailedOperand> {
+pub(super) fn operand(value: &cel::Value) -> Option<FailedOperand> {
     let value: Box<dyn Val> = value.clone().try_into().ok()?;
     let type_name = value.get_type().name().to_owned();
-    Some(FailedOperand { type_name, name: None, excerpt: excerpt_of(value.as_ref()) })
+    Some(FailedOperand { type_name, name: None, is_literal: false, excerpt: excerpt_of(value.as_ref()) })
 }
 
 /// Converts an error of the evaluator to a message.
@@ -199,14 +200,19 @@ fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn arithmetic(name: &str, left: &cel::Value, right: &cel::Value) -> ErrorText {
-    let symbol = match name {
+/// Returns the symbol of an operator from its name in an error of the evaluator.
+pub(super) fn arithmetic_symbol(name: &str) -> &'static str {
+    match name {
         "add" => "+",
         "sub" => "-",
         "mul" => "*",
         "div" => "/",
         _ => "%",
-    };
+    }
+}
+
+fn arithmetic(name: &str, left: &cel::Value, right: &cel::Value) -> ErrorText {
+    let symbol = arithmetic_symbol(name);
     match (operand(left), operand(right)) {
         (Some(left), Some(right)) => no_overload(symbol, &left, &right),
         _ => ErrorText::plain(format!("these values have no `{symbol}`")),

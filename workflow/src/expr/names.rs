@@ -132,15 +132,37 @@ pub(super) fn check(
         return Ok(());
     }
     let wanted = match (fewest, most) {
-        (2, 2..=3) if style == CallStyle::Method => {
-            "a variable and an expression: `list.map(x, x.name)`".to_owned()
-        }
+        (2, 2..=3) if style == CallStyle::Method => "a variable and an expression".to_owned(),
         (fewest, most) if fewest == most => {
             format!("{fewest} argument{}", if *fewest == 1 { "" } else { "s" })
         }
         (fewest, most) => format!("{fewest} to {most} arguments"),
     };
-    Err(ExprProblem::new(Code::UnknownFunction, at, format!("`{name}()` takes {wanted}")))
+    let problem = ExprProblem::new(Code::UnknownFunction, at, format!("`{name}()` takes {wanted}"));
+    Err(problem.help(format!("as in `{}`", example(style, name, *fewest))))
+}
+
+/// Returns a call of a function or method, for help texts. `fewest` is the smallest number of its arguments.
+fn example(style: CallStyle, name: &str, fewest: usize) -> String {
+    let target = if style == CallStyle::Method { "x." } else { "" };
+    let arguments = match (style, name) {
+        (_, "default") => "inputs.x, 0",
+        (_, "format") => "'{0} of {1}', 1, 2",
+        (_, "has") => "inputs.x",
+        (CallStyle::Function, "join") => "list, ', '",
+        (CallStyle::Function, "matches") => "text, '[0-9]+'",
+        (CallStyle::Method, "join") => "', '",
+        (CallStyle::Method, "matches") => "'[0-9]+'",
+        (CallStyle::Method, "map") => "item, item.name",
+        (CallStyle::Method, "filter" | "all" | "exists" | "exists_one") => "item, item > 0",
+        _ => match (style, fewest) {
+            (_, 0) => "",
+            (CallStyle::Function, 1) => "x",
+            (CallStyle::Method, 1) => "'a'",
+            _ => "x, 'a'",
+        },
+    };
+    format!("{target}{name}({arguments})")
 }
 
 fn unknown(style: CallStyle, name: &str, at: Range<usize>) -> ExprProblem {

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use cel::ParseError;
 use cel::common::ast::{EntryExpr, Expr as Tree, IdedExpr, SourceInfo};
+use longshore_proto::truncate;
 
 use super::foreign;
 use super::problem::ExprProblem;
@@ -22,6 +23,9 @@ const BRACKET_LIMIT: usize = 32;
 
 /// The largest depth of the tree, which determines the stack of the evaluator. The depth of a chain `a + b + c` is its length.
 const DEPTH_LIMIT: usize = 64;
+
+/// Number of characters behind a bracket that is not closed that a message shows.
+const UNCLOSED_CHARS: usize = 20;
 
 static ENV: LazyLock<cel::Env> = LazyLock::new(cel::Env::stdlib);
 
@@ -80,7 +84,7 @@ pub(super) fn size(tree: &IdedExpr) -> usize {
     sum
 }
 
-fn for_each_child<'t>(tree: &'t IdedExpr, visit: &mut impl FnMut(&'t IdedExpr)) {
+pub(super) fn for_each_child<'t>(tree: &'t IdedExpr, visit: &mut impl FnMut(&'t IdedExpr)) {
     let mut entries = |entries: &'t [cel::common::ast::IdedEntryExpr]| {
         for entry in entries {
             match &entry.expr {
@@ -145,9 +149,41 @@ fn refusal(text: &str, error: Option<ParseError>) -> ExprProblem {
         message.to_owned()
     };
     let problem = ExprProblem::new(Code::ExpressionSyntax, at.clone(), message);
-    match foreign::syntax(text, at.start) {
+    match foreign::syntax(text, at.start).or_else(|| unclosed(text)) {
         Some(help) => problem.help(help),
         None => problem,
+    }
+}
+
+/// Returns the help for a bracket that is not closed. Brackets within strings do not count.
+fn unclosed(text: &str) -> Option<String> {
+    let mut open = Vec::new();
+    let mut quote = None;
+    for (at, character) in text.char_indices() {
+        match (quote, character) {
+            (Some(end), _) if end == character => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(character),
+            (None, '(' | '[' | '{') => open.push((at, character)),
+            (None, ')' | ']' | '}') => {
+                let opened = open.pop_if(|(_, bracket)| closing(*bracket) == character);
+                if opened.is_none() {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    let (at, bracket) = open.pop()?;
+    let around = truncate(text.get(at..)?, UNCLOSED_CHARS).into_owned();
+    Some(format!("add a `{}` for the `{bracket}` at `{}`", closing(bracket), around.trim_end()))
+}
+
+const fn closing(bracket: char) -> char {
+    match bracket {
+        '(' => ')',
+        '[' => ']',
+        _ => '}',
     }
 }
 

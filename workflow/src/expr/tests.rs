@@ -206,8 +206,12 @@ fn errors_name_what_broke_the_expression() {
         "size(inputs.n)",
         "int('x')",
         "fromJSON('{')",
-        "format('{0} {1}', 1)",
-        "format('{', 1)",
+        "fromJSON('[1, 12345678901234567890123]')",
+        "fromJSON('1e400')",
+        "format(inputs.name + '{0} {1}', 1)",
+        "format(inputs.name + '{', 1)",
+        "[{'n': 1, 'price': 1.5}].map(i, i.n + i.price)",
+        "[{'n': 1, 'price': 1.5}].map(i, i.price * 2)",
         "join('x', ',')",
         "'x'.matches('(')",
         "'x'.matches('\\\\w{1000}{1000}')",
@@ -219,6 +223,7 @@ fn errors_name_what_broke_the_expression() {
         "{'a': 1, 'a': 2}",
         "inputs.n.startsWith('x')",
         "1 in 2",
+        "{'k1': 1, 'k2': 1, 'k3': 1, 'k4': 1, 'k5': 1, 'k6': 1, 'k7': 1, 'k8': 1, 'k9': 1, 'l1': 1, 'l2': 1}.amount",
     ];
     let said: Vec<String> = cases.iter().map(|text| value(text).expect_err(text)).collect();
     insta::assert_snapshot!(said.join("\n"));

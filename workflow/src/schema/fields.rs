@@ -6,7 +6,7 @@ use super::DraftBuilder;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
 use crate::document::{DocumentNode, MapEntry, NodeKind};
-use crate::duration::{self, DurationError};
+use crate::duration;
 use crate::expr::find::OPEN;
 use crate::source::{Span, Spanned, shorten};
 use crate::suggest::{did_you_mean, listed};
@@ -175,33 +175,26 @@ impl DraftBuilder<'_, '_> {
 
     /// Reads a duration of at least `shortest`.
     pub(super) fn duration(&mut self, entry: &MapEntry, shortest: Duration) -> Option<Duration> {
+        let (written, message) = match &entry.value.kind {
+            NodeKind::Number(number) => (number.to_string(), format!("`{}` needs a unit", entry.key)),
+            _ => {
+                let text = self.text(entry)?;
+                match duration::parse(text) {
+                    Ok(duration) if duration >= shortest => return Some(duration),
+                    Ok(_) => (String::new(), format!("`{}` must be more than nothing", entry.key)),
+                    Err(error) => (text.to_owned(), error.to_string()),
+                }
+            }
+        };
+        let meant = duration::meant(&written);
+        let is_long_enough =
+            |meant: &String| duration::parse(meant).is_ok_and(|duration| duration >= shortest);
+        let help = match meant.filter(is_long_enough) {
+            Some(meant) => format!("write `{meant}`; the units are `ms`, `s`, `m`, `h` and `d`"),
+            None => "write a duration from `1ms` to `365d`, as in `30s` or `1h30m`; the units are `ms`, `s`, `m`, `h` and `d`".to_owned(),
+        };
         let span = self.value_span(entry);
-        if let NodeKind::Number(number) = &entry.value.kind {
-            let message = format!("`{}` needs a unit", entry.key);
-            let help = format!("write `{number}s` for seconds, or another of `ms`, `m`, `h`, `d`");
-            self.refuse(Diagnostic::new(Code::BadDuration, span, message).help(help));
-            return None;
-        }
-        let text = self.text(entry)?;
-        match duration::parse(text) {
-            Ok(duration) if duration >= shortest => return Some(duration),
-            Ok(_) => {
-                let message = format!("`{}` must be more than nothing", entry.key);
-                let help = "leave the key out if there is to be no limit";
-                self.refuse(Diagnostic::new(Code::BadDuration, span, message).help(help));
-            }
-            Err(error) => {
-                let iso = iso_duration(text).map(|meant| format!("write `{meant}`"));
-                let help = match &error {
-                    DurationError::Malformed(_) if iso.is_some() => iso.as_deref().unwrap_or_default(),
-                    DurationError::Malformed(_) => {
-                        "write numbers with the units `ms`, `s`, `m`, `h`, `d`, as in `30s` or `1h30m`"
-                    }
-                    DurationError::TooLong(_) => "leave the key out if there is to be no limit",
-                };
-                self.refuse(Diagnostic::new(Code::BadDuration, span, error.to_string()).help(help));
-            }
-        }
+        self.refuse(Diagnostic::new(Code::BadDuration, span, message).help(help));
         None
     }
 
@@ -244,14 +237,4 @@ impl DraftBuilder<'_, '_> {
         self.refuse(Diagnostic::new(Code::BadName, span, problem).help(help));
         None
     }
-}
-
-/// Converts an ISO 8601 duration, such as `PT1H30M`, to the form of this language.
-fn iso_duration(text: &str) -> Option<String> {
-    let (days, time) = match text.strip_prefix('P')?.split_once('T') {
-        Some((days, time)) => (days, time),
-        None => (text.strip_prefix('P')?, ""),
-    };
-    let meant = format!("{days}{time}").to_ascii_lowercase();
-    (!days.contains('M') && duration::parse(&meant).is_ok()).then_some(meant)
 }

@@ -117,6 +117,10 @@ impl DraftBuilder<'_, '_> {
     }
 
     fn id(&mut self, entry: &MapEntry) -> Option<Spanned<String>> {
+        if !matches!(entry.value.kind, NodeKind::Text(_)) {
+            self.wrong_type(entry, "text", "letters, digits and `_`, as in `id: fetch`");
+            return None;
+        }
         let text = self.text(entry)?;
         let span = self.value_span(entry);
         self.identifier(text, span, "id")
@@ -212,11 +216,20 @@ impl DraftBuilder<'_, '_> {
     }
 
     fn key(&mut self, entry: &MapEntry) -> Option<Template> {
-        if matches!(entry.value.kind, NodeKind::Text(_)) {
-            return Some(self.template(&entry.value));
+        let example = "as in `charge-${{ inputs.order_id }}`";
+        match &entry.value.kind {
+            NodeKind::Text(text) if text.is_empty() => {
+                let message = format!("`{}` is empty", entry.key);
+                let problem = Diagnostic::new(Code::NotAllowed, self.value_span(entry), message);
+                self.refuse(problem.help(format!("{example}, or leave it out")));
+                None
+            }
+            NodeKind::Text(_) => Some(self.template(&entry.value)),
+            _ => {
+                self.wrong_type(entry, "text", example);
+                None
+            }
         }
-        self.wrong_type(entry, "text", "as in `charge-${{ inputs.order_id }}`");
-        None
     }
 
     fn set(&mut self, entry: &MapEntry) -> StepKindDraft {

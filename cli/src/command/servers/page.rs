@@ -29,7 +29,7 @@ pub(super) fn servers<'h>(
 
 /// Widths of the columns behind the name where nothing is cut: each row is printed before the next one is known. A cell that
 /// is wider moves the rest of its row.
-const PLAIN_WIDTHS: [usize; 5] = [8, 24, 22, 20, 22];
+const PLAIN_WIDTHS: [usize; 5] = [8, 32, 22, 20, 22];
 
 /// Returns the reasons why a server, or some of its tools, cannot be used.
 fn why(state: &ServerState) -> Vec<StyledLine> {
@@ -198,7 +198,7 @@ mod tests {
             ServerState::Ready {
                 left_out: std::collections::BTreeMap::new(),
                 server: name("tables"),
-                name: Some("tables".to_owned()),
+                name: Some("secure-filesystem-server".to_owned()),
                 server_version: Some("0.1.0".to_owned()),
                 protocol_version: "2026-07-28".to_owned(),
                 era: "stateless",
@@ -217,7 +217,7 @@ mod tests {
                 "- git     unusable",
                 "    args: must be a list",
                 "- later   disabled",
-                "+ tables  ready     tables 0.1.0              2026-07-28 (stateless)  connected in 31ms     6 tools in 0.6ms        pid 77",
+                "+ tables  ready     secure-filesystem-server 0.1.0    2026-07-28 (stateless)  connected in 31ms     6 tools in 0.6ms        pid 77",
                 "    masked in outputs: variable `TEAM` (not a secret? name it in `visible_env`)",
             ]
         );

@@ -133,7 +133,8 @@ fn of_problem(
 ) -> Option<CallFinding> {
     let step = (*steps.first()?).clone();
     let names: Vec<&str> = steps.iter().map(|step| step.as_str()).collect();
-    let message = if steps.len() > 1 { format!("{message}; {} call it", some_of(&names)) } else { message };
+    // The message is last, since it may end with several lines of a server.
+    let message = if steps.len() > 1 { format!("{}: {message}", some_of(&names)) } else { message };
     Some(CallFinding { step, mistake, message, help })
 }
 

@@ -31,15 +31,14 @@ struct PlanText {
 pub(super) fn random(seed: u64) -> Arc<Plan> {
     let text = format!("longshore: v1\nname: random-{seed}\ntimeout: 30m\nsteps:\n");
     let mut plan = PlanText { numbers: Numbers(seed), text, steps: 0 };
-    plan.list(1, 2, &mut Vec::new());
+    plan.list(1, 2, &[]);
     Arc::new(compile(&plan.text).unwrap_or_else(|problems| panic!("{problems}\n{}", plan.text)))
 }
 
 impl PlanText {
     /// Writes a list of steps. `ended` are the steps that have ended when it begins.
-    fn list(&mut self, depth: usize, indent: usize, ended: &mut Vec<usize>) {
+    fn list(&mut self, depth: usize, indent: usize, ended: &[usize]) {
         let mut siblings: Vec<usize> = Vec::new();
-        let outside = ended.len();
         for _ in 0..=self.numbers.below(3) {
             let step = self.steps;
             self.steps += 1;
@@ -47,7 +46,7 @@ impl PlanText {
             // Steps of the top wait for the one above, and members of a group for none, unless `needs` says otherwise.
             let needs: Option<Vec<usize>> = (self.numbers.below(3) == 0)
                 .then(|| siblings.iter().copied().filter(|_| self.numbers.below(2) == 0).collect());
-            let mut seen = ended.get(..outside).unwrap_or_default().to_vec();
+            let mut seen = ended.to_vec();
             match &needs {
                 Some(needs) => seen.extend(needs),
                 None if depth == 1 => seen.extend(siblings.last()),
@@ -90,11 +89,11 @@ impl PlanText {
                 self.text += &format!("{pad}  timeout: 2m\n");
             }
             self.text += &format!("{pad}  parallel:\n");
-            return self.list(depth + 1, indent + 4, &mut seen.to_vec());
+            return self.list(depth + 1, indent + 4, seen);
         }
         let value = read
             .filter(|_| self.numbers.below(2) == 0)
-            .map_or("1".to_owned(), |read| format!("${{{{ {read} }}}}"));
+            .map_or_else(|| "1".to_owned(), |read| format!("${{{{ {read} }}}}"));
         if self.numbers.below(4) == 0 {
             self.text += &format!("{pad}  set: {{ n: \"{value}\" }}\n");
             return;

@@ -26,7 +26,9 @@ async fn server_that_starts_too_slowly_is_quoted_and_the_setting_is_named() {
         "npm warn deprecated thing@1.0",
         "connect_timeout_ms",
     ];
-    case.run(WORKFLOW).await.expecting(20).saying(&words);
+    let ended = case.run(WORKFLOW).await.expecting(20).saying(&words);
+    let own = ended.stderr.find("connect_timeout_ms").zip(ended.stderr.find("npm warn"));
+    assert!(own.is_some_and(|(own, quoted)| own < quoted), "the words of the server are the end: {ended}");
     let attempts = case.step("a").await.attempts;
     assert!(attempts.iter().all(|attempt| attempt.sent == Sent::Never), "{attempts:?}");
 }

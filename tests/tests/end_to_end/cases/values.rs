@@ -11,7 +11,7 @@ async fn each_scalar_that_yaml_changes_is_a_warning() {
     let changed =
         ["02142", "1234e8", "296e115", "1.10", "12345678901234567890123", "0x1F", "+491701234567", ".5"];
     for scalar in changed {
-        assert!(ended.stderr.contains(&format!("YAML reads `{scalar}` as the number")), "{scalar}: {ended}");
+        assert!(ended.stderr.contains(&format!("`{scalar}` is read as the number")), "{scalar}: {ended}");
         assert!(
             ended.stderr.contains(&format!("write `\"{scalar}\"`, with the quotes")),
             "{scalar}: {ended}"
@@ -60,6 +60,20 @@ async fn numbers_are_exact() {
     let found = case.running(WORKFLOW, &["-i", "n= 5", "-i", "any=296e115"]).run().await.expecting(0).json();
     let text = found.pointer("/a/text").and_then(|text| text.as_str()).expect("a text");
     assert!(text.contains(" n=5 ") && text.ends_with("any=296e115"), "text stays as it was given: {text}");
+}
+
+#[tokio::test]
+async fn number_of_an_answer_that_loses_digits_causes_a_warning() {
+    let case = Case::of("27-numbers");
+    let words =
+        ["an answer of the server has the number 12345678901234567890123", "its last digits are lost"];
+    for tool in ["s/big", "s/big_text"] {
+        case.servers(&["call", tool]).await.expecting(0).saying(&words);
+    }
+    let ended = case.run("big.yaml").await.expecting(0);
+    assert_eq!(ended.stderr.matches(words[0]).count(), 1, "once for each connection: {ended}");
+    let quiet = case.servers(&["call", "s/echo", r#"{"n": 18446744073709551615}"#]).await.expecting(0);
+    assert!(!quiet.stderr.contains(words[0]), "{quiet}");
 }
 
 #[tokio::test]

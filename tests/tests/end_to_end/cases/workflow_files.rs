@@ -66,18 +66,20 @@ async fn each_duration_and_retry_with_a_wrong_unit_is_refused() {
     let ended = case.longshore(["validate", WORKFLOW]).run().await.expecting(3);
     ended.saying(&[
         "workflow.yaml:3:10",
-        "write `3600s` for seconds",
+        "write `3600s`;",
         "`90` is not a duration",
         "`attempts: 3` tries at most three times",
-        "write `0.5s` for seconds",
-        "write `90s` for seconds",
+        "write `500ms`;",
+        "write `90s`;",
         "`1.5h` is not a duration",
+        "write `90m`;",
         "`2 minutes` is not a duration",
+        "write `2m`;",
         "as in `retry: 3`, or `retry: { attempts: 3, delay: 2s }`",
         "`timeout` must be more than nothing",
         "`retry` is a whole number from 1 to 1000",
         "`00:05:00` is not a duration",
-        "write `5s` for seconds",
+        "write `5s`;",
         "`backoff` cannot be `expo`",
     ]);
 }

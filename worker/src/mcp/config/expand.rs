@@ -48,7 +48,9 @@ pub(crate) enum ExpandError {
     #[error("`${{{0}}}` is known to editors only; write the path, or a variable such as `${{HOME}}`")]
     Editor(String),
     /// The text has none of the three forms.
-    #[error("`{0}` is not one of `${{VAR}}`, `${{VAR:-default}}`, `${{env:VAR}}`")]
+    #[error(
+        "`{0}` is not one of `${{VAR}}`, `${{VAR:-default}}`, `${{env:VAR}}`; put what a shell is to expand into a script"
+    )]
     Malformed(String),
 }
 
@@ -156,8 +158,8 @@ mod tests {
             [
                 "variable `A` is not set; set it, or write `${A:-default}`",
                 "`${input:key}` asks a person for a value, which is not supported; use an environment variable",
-                "`${9}` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
-                "`${open` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
+                "`${9}` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`; put what a shell is to expand into a script",
+                "`${open` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`; put what a shell is to expand into a script",
             ]
         );
     }

@@ -49,7 +49,7 @@ impl EntryExpansion<'_> {
 
     /// Expands an argument of a command.
     pub(super) fn argument(&mut self, arg: &str) -> Option<ExpandedText> {
-        if let Some(why) = spelling::shell_variable(arg) {
+        if let Some(why) = spelling::shell_variable(arg).or_else(|| spelling::shell_home(arg)) {
             self.warn(format!("args: {why}"));
         }
         self.secret("args", arg)

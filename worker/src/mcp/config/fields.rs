@@ -101,17 +101,17 @@ impl<'a> ObjectFields<'a> {
             Value::Object(map) => map,
             other => return self.mistyped(field, "an object of texts", &other),
         };
-        let mut texts = BTreeMap::new();
+        let (mut texts, mut is_refused) = (BTreeMap::new(), false);
         for (name, value) in map {
             match scalar(&value) {
                 Ok(text) => drop(texts.insert(name, text)),
                 Err(found) => {
                     self.refuse(&format!("{field}.{name}"), format!("must be text, not {found}"));
-                    return None;
+                    is_refused = true;
                 }
             }
         }
-        Some(texts)
+        (!is_refused).then_some(texts)
     }
 
     /// Returns the names of the fields that were not taken.

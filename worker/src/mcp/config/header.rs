@@ -20,6 +20,9 @@ const RESERVED_HEADERS: [&str; 7] = [
     "mcp-session-id",
 ];
 
+/// Names of authentication schemes. Hiding one would hide the word in most messages about credentials.
+const SCHEMES: [&str; 5] = ["Basic", "Bearer", "ApiKey", "Api-Key", "Token"];
+
 /// Reads the field `headers`. Values are hidden from now on, since each may be a credential, except ordinary settings and values
 /// made of visible variables.
 pub(super) fn headers(
@@ -31,9 +34,10 @@ pub(super) fn headers(
     for (name, text) in &texts {
         let field = format!("headers.{name}");
         let (mut broken, mut odd) = (None, None);
-        let (mut variables, visible) = (Vec::new(), expansion.visible);
+        let (mut variables, mut is_empty, visible) = (Vec::new(), true, expansion.visible);
         let expanded = expansion.secret_with(&field, text, &mut |variable, value| {
             variables.push(variable.to_owned());
+            is_empty &= value.is_empty();
             if value.contains(['\n', '\r']) {
                 broken = Some((variable.to_owned(), value.trim_end().contains(['\n', '\r'])));
             } else if let Some(what) =
@@ -48,7 +52,9 @@ pub(super) fn headers(
         }
         let is_visible = !variables.is_empty() && variables.iter().all(|name| visible.contains(name));
         let source = if value.value() == text { ValueSource::File } else { ValueSource::Environment };
-        if !is_visible && ordinary::is_secret(name, value.value(), source) {
+        // Without the value of a variable, as in `Bearer ${EMPTY}`, the rest is the text of the file.
+        let has_credential = (variables.is_empty() || !is_empty) && !is_scheme(value.value());
+        if has_credential && !is_visible && ordinary::is_secret(name, value.value(), source) {
             let origin = origin("header", name, expansion.place);
             expansion.secrets.add_setting(value.value(), &origin);
             // A server may quote a credential without its scheme.
@@ -60,6 +66,11 @@ pub(super) fn headers(
         }
     }
     headers
+}
+
+/// Returns true for the name of an authentication scheme without a credential.
+fn is_scheme(value: &str) -> bool {
+    SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(value.trim()))
 }
 
 /// Checks one header. `broken` is the name of a variable whose value has a line break, and true if text follows the break.

@@ -22,6 +22,7 @@ use super::forms::{self, ValueForms};
 use super::literal;
 use find::{FoundSecrets, SecretFinder};
 pub(crate) use lines::LineMask;
+use token::is_whole_token;
 
 /// A value that prints as `***`.
 #[derive(Clone, Eq, PartialEq)]
@@ -126,6 +127,15 @@ impl Secrets {
     pub fn merge(&mut self, other: &Self) {
         merge(&mut self.texts, other.texts.clone());
         merge(&mut self.base64, other.base64.clone());
+        self.finder = Arc::default();
+    }
+
+    /// Stops hiding the short values of variables and headers that occur in a text which the user gave, such as the path of a
+    /// data directory: messages repeat it, and commands in them are to be copied. Declared secrets stay hidden.
+    pub fn show_settings_in(&mut self, text: &str) {
+        let is_in =
+            |form: &str| text.match_indices(form).any(|(at, _)| is_whole_token(text, &(at..at + form.len())));
+        self.texts.retain(|form, of| !(of.is_whole_token && is_in(form)));
         self.finder = Arc::default();
     }
 
@@ -305,6 +315,18 @@ mod tests {
         assert_eq!(hidden("b3JkZXJz").0, "***", "in base64");
         secrets.add_declared("orders");
         assert_eq!(secrets.hide("reorders"), "re***", "a declared secret is hidden everywhere");
+    }
+
+    #[test]
+    fn short_settings_in_a_text_of_the_user_are_shown() {
+        let mut secrets = Secrets::default();
+        secrets.add_setting("reports", "variable `WHERE` of server `shop`");
+        secrets.add_setting("orders", "variable `TABLE` of server `shop`");
+        secrets.add_declared("hunter2");
+        for given in ["/tmp/hunter2/reports", "preorders"] {
+            secrets.show_settings_in(given);
+        }
+        assert_eq!(secrets.hide("/tmp/hunter2/reports orders"), "/tmp/***/reports ***");
     }
 
     #[test]

@@ -34,6 +34,12 @@ impl UnreadableText {
             Self::NoJson { at, word: Some(word), .. } => {
                 format!("`{word}` is no value of JSON, at byte {at}: {}", excerpt(*at))
             }
+            Self::NoJson { error, at, .. } if error.to_string().starts_with("number out of range") => {
+                format!(
+                    "it has a number that is out of the range of 64-bit numbers, before byte {at}: {}",
+                    excerpt(*at)
+                )
+            }
             Self::NoJson { error, at, .. } => format!("it is no JSON: {error}, at: {}", excerpt(*at)),
             Self::TooManyValues => format!(
                 "it has so many values that reading it would take more than {} MiB of memory: {}",
@@ -189,6 +195,11 @@ mod tests {
         assert_eq!(
             said(r#"{"m": -Infinity}"#),
             "`-Infinity` is no value of JSON, at byte 6: `{\"m\": -Infinity}`"
+        );
+        let large = said(r#"{"m": 1e400}"#);
+        assert!(
+            large.starts_with("it has a number that is out of the range of 64-bit numbers, before byte"),
+            "{large}"
         );
         assert!(said("{\"a\": ").starts_with("it is no JSON: EOF while parsing"), "{}", said("{\"a\": "));
     }

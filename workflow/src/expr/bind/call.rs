@@ -6,6 +6,7 @@ use cel::common::ast::{
 
 use super::{Binder, call, meter};
 use crate::codes::Code;
+use crate::expr::format_text::{self, FormatError};
 use crate::expr::names::{self, CallStyle};
 use crate::expr::path;
 use crate::expr::problem::ExprProblem;
@@ -104,7 +105,25 @@ impl<'t> Binder<'t> {
         if let Err(problem) = names::check(CallStyle::Function, &name, args.len(), self.at(id), self.text) {
             self.refuse(problem);
         }
+        if name == "format" {
+            self.check_format(&args);
+        }
         self.checked_call(id, name, args)
+    }
+
+    /// Refuses a literal text of `format()` that names values which are not given.
+    fn check_format(&mut self, args: &[IdedExpr]) {
+        let Some((IdedExpr { id, expr: Tree::Literal(LiteralValue::String(text)) }, values)) =
+            args.split_first()
+        else {
+            return;
+        };
+        let error = format_text::parts(text.inner(), values.len()).find_map(Result::err);
+        if let Some(FormatError { message, help }) = error {
+            let problem =
+                ExprProblem::new(Code::UnknownFunction, self.at(*id), format!("`format()`: {message}"));
+            self.refuse(problem.help(help));
+        }
     }
 
     /// Binds a call in method syntax.

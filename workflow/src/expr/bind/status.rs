@@ -61,7 +61,7 @@ impl Binder<'_> {
         let meant =
             FOREIGN.iter().find(|(words, _)| words.contains(&lower.as_str())).map(|(_, meant)| *meant);
         let help = meant
-            .map(|meant| format!("write `{meant}`; "))
+            .map(|meant| format!("write `'{meant}'`; "))
             .or_else(|| did_you_mean(&lower, ENDED).map(|question| format!("{question} ")))
             .unwrap_or_default();
         let help = format!("{help}{WORDS}");

@@ -139,6 +139,22 @@ fn key_that_is_written_twice_makes_its_entry_unusable() {
 }
 
 #[test]
+fn home_in_an_argument_and_each_value_that_is_no_text_are_reported() {
+    let text = json!({"mcpServers": {
+        "a": {"command": "c", "args": ["~/nope", "a~/b"]},
+        "b": {"command": "c", "env": {"X": "fine", "Y": 1.5, "Z": [1]}},
+    }});
+    let config = ServersConfig::parse(&text.to_string(), &|_| None).expect("a file");
+    let home = "mcpServers.a: args: `~` is not filled in, because no shell reads it; write `${HOME}/nope`";
+    assert_eq!(config.warnings(), [home]);
+    let why: Vec<&String> = config.unusable().values().flatten().collect();
+    assert!(
+        why.iter().any(|why| why.starts_with("env.Y: ")) && why.iter().any(|why| why.starts_with("env.Z: ")),
+        "{why:?}"
+    );
+}
+
+#[test]
 fn header_with_a_line_break_makes_its_server_unusable() {
     let env = |name: &str| {
         let value = match name {
