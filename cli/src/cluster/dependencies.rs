@@ -24,6 +24,8 @@ pub(super) struct Dependencies {
     pub(super) appends: Vec<Arc<Dependency>>,
     /// Checkpoints of each partition.
     pub(super) checkpoints: Vec<Arc<Dependency>>,
+    /// Takeovers of each partition. Only schedulers have them.
+    pub(super) takeovers: Vec<Arc<Dependency>>,
     /// Publishes to the job queue, and pulls from it.
     pub(super) jobs: Arc<Dependency>,
     /// Reads and writes of large values.
@@ -71,6 +73,10 @@ impl Dependencies {
         Self {
             appends: of_each("appends to log", "append"),
             checkpoints: of_each("checkpoints of partition", "checkpoint"),
+            takeovers: match role {
+                ProcessRole::Scheduler => of_each("takeover of partition", "takeover"),
+                ProcessRole::Worker => Vec::new(),
+            },
             jobs: of_traffic("queue of jobs", "queue"),
             blobs: of_traffic("large values", "blob"),
             claims: of_traffic("claims", "claim"),
@@ -101,7 +107,7 @@ impl Dependencies {
     fn all(&self) -> impl Iterator<Item = &Dependency> {
         let probes = [&self.account, &self.permissions, &self.redis, &self.redis_settings, &self.same_redis]
             .into_iter();
-        let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints);
+        let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints).chain(&self.takeovers);
         let single = [
             &self.jobs,
             &self.blobs,

@@ -17,6 +17,7 @@ use longshore_proto::{
     Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RepeatSafety, RetryPolicy, RunId,
     Seq, ServerName, Signal, Timestamp, WireError, subject,
 };
+use longshore_tests::lost_entries::lose_entries;
 use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::wait::until;
 use longshore_tls::TlsFiles;
@@ -331,6 +332,29 @@ async fn malformed_job_is_removed_from_the_queue() {
     })
     .await
     .expect("the queue is empty");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_the_stream_does_not_have_are_passed_over_and_counted() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let log = nats.log();
+    for n in 1..=6 {
+        log.append(LOG, &[event(n)]).await.expect("appends");
+    }
+    assert!(!log.has_lost_entries(LOG, Seq(1)).await.expect("answers"));
+    lose_entries(nats.client(), LOG, &[Seq(3), Seq(4)]).await;
+    for (from, has_lost) in [(1, true), (4, true), (5, false)] {
+        assert_eq!(log.has_lost_entries(LOG, Seq(from)).await.expect("answers"), has_lost, "{from}");
+    }
+    let mut reader = log.read(LOG, Seq(1)).await.expect("reads");
+    for (seq, lost) in [(1, 0), (2, 0), (5, 2), (6, 0)] {
+        let entry = next(&mut *reader).await;
+        assert_eq!((entry.seq, entry.lost), (Seq(seq), lost));
+    }
+    // Another reader may begin at one that is lost.
+    let entry = next(&mut *log.read(LOG, Seq(4)).await.expect("reads")).await;
+    assert_eq!((entry.seq, entry.lost), (Seq(5), 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

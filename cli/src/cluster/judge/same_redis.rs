@@ -44,6 +44,7 @@ mod tests {
             version: String::new(),
             node: node.to_owned(),
             partitions: Vec::new(),
+            takeovers: Vec::new(),
             problems: Vec::new(),
             atomic_batches: None,
             redis: data.map(redis),
