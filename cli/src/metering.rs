@@ -84,6 +84,7 @@ fn without_nan(text: &str) -> String {
 
 fn describe() {
     describe_gauge!("longshore_build_info", "The version, commit and role of this process; always 1.");
+    describe_gauge!("longshore_ready", "1 if this process is ready, as /readyz says, else 0.");
     describe_counter!("longshore_runs_started_total", "Runs that began, by workflow.");
     describe_counter!("longshore_runs_finished_total", "Runs that ended, by workflow and status.");
     describe_histogram!("longshore_run_duration_seconds", Unit::Seconds, "From submit to end of a run.");

@@ -47,6 +47,7 @@ mod kill_run;
 mod kill_several;
 mod metrics_listener;
 mod nats_ports;
+mod passwords;
 mod permissions;
 mod readiness;
 mod redis_users;
