@@ -20,7 +20,10 @@ const TAKEOVER_WRONG: Duration = Duration::from_secs(60);
 
 /// Judges the schedulers and the partitions.
 pub(super) fn schedulers(seen: &[SchedulerSnapshot], partitions: &[PartitionSnapshot]) -> Vec<Finding> {
+    let holds_a_lease = partitions.iter().any(|seen| seen.lease.is_some());
     let mut findings = vec![match seen.len() {
+        0 if holds_a_lease => Finding::new("schedulers", FindingLevel::Wrong, "none answers, although they renew leases in Redis")
+            .help("they have no connection to NATS, or an account of their own: `/readyz` of a scheduler shows the reason, such as a wrong password"),
         0 => Finding::new("schedulers", FindingLevel::Wrong, "none answers; no run is advanced")
             .help("start one with `longshore scheduler`"),
         1 => Finding::new("schedulers", FindingLevel::Good, "one answers"),
