@@ -144,7 +144,7 @@ fn server_of_job(subject: &str) -> Option<&str> {
     subject.split('.').nth(4)
 }
 
-/// What the oldest jobs show beside the counts of consumers.
+/// Jobs among the oldest that the counts of consumers do not have.
 struct OldestJobs {
     /// Servers without a consumer to which at least one of them belongs.
     without_consumer: Vec<ServerBacklog>,

@@ -11,14 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use futures::StreamExt;
 use longshore_nats::{BatchSetting, Nats, NatsConfig};
 use longshore_ports::{Delivery, JobQueue, LogEntry, LogReader, RunLog};
 use longshore_proto::{
     Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RepeatSafety, RetryPolicy, RunId,
     Seq, ServerName, Signal, Timestamp, WireError, subject,
 };
-use longshore_tests::lost_entries::lose_entries;
 use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::wait::until;
 use longshore_tls::TlsFiles;
@@ -333,64 +331,6 @@ async fn malformed_job_is_removed_from_the_queue() {
     })
     .await
     .expect("the queue is empty");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn entries_that_the_stream_does_not_have_are_passed_over_and_counted() {
-    let server = NatsServer::start().await;
-    let nats = connect(&server).await;
-    let log = nats.log();
-    for n in 1..=6 {
-        log.append(LOG, &[event(n)]).await.expect("appends");
-    }
-    assert!(!log.has_lost_entries(LOG, Seq(1)).await.expect("answers"));
-    lose_entries(nats.client(), LOG, &[Seq(3), Seq(4)]).await;
-    for (from, has_lost) in [(1, true), (4, true), (5, false)] {
-        assert_eq!(log.has_lost_entries(LOG, Seq(from)).await.expect("answers"), has_lost, "{from}");
-    }
-    let mut reader = log.read(LOG, Seq(1)).await.expect("reads");
-    for (seq, lost) in [(1, 0), (2, 0), (5, 2), (6, 0)] {
-        let entry = next(&mut *reader).await;
-        assert_eq!((entry.seq, entry.lost), (Seq(seq), lost));
-    }
-    // Another reader may begin at one that is lost.
-    let entry = next(&mut *log.read(LOG, Seq(4)).await.expect("reads")).await;
-    assert_eq!((entry.seq, entry.lost), (Seq(5), 1));
-}
-
-/// Stores a message under `subject`, lets the consumer of this name acknowledge a later one, and returns. The first message is
-/// below the acknowledgement floor then, as those that a server has after a full disk, and is never delivered.
-async fn keep_acknowledged(nats: &Nats, stream: &str, consumer: &str, subjects: [&str; 2]) {
-    let context = jetstream::new(nats.client());
-    let [kept, acknowledged] = subjects;
-    let config = jetstream::consumer::pull::Config {
-        durable_name: Some(consumer.to_owned()),
-        filter_subject: acknowledged.to_owned(),
-        ..Default::default()
-    };
-    let stream = context.get_stream(stream).await.expect("the stream");
-    let consumer = stream.create_consumer(config).await.expect("is created");
-    for subject in [kept, acknowledged] {
-        context.publish(subject.to_owned(), "x".into()).await.expect("sends").await.expect("is stored");
-    }
-    let mut messages = consumer.fetch().max_messages(1).messages().await.expect("answers");
-    let message = messages.next().await.expect("a message").expect("arrives");
-    message.double_ack().await.expect("is acknowledged");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_below_the_acknowledgement_floor_are_not_counted_as_waiting() {
-    let server = NatsServer::start().await;
-    let nats = connect(&server).await;
-    let jobs = ["longshore.v1.jobs.std.files.a:x:1", "longshore.v1.jobs.std.other.a:y:1"];
-    keep_acknowledged(&nats, subject::JOBS_STREAM, "std-files", jobs).await;
-    let backlog = nats.backlog().await.expect("answers");
-    assert_eq!((backlog.jobs(), backlog.acknowledged), (0, 1), "{backlog:?}");
-    assert_eq!(backlog.oldest(), Duration::ZERO);
-    let submits = ["longshore.v1.submit.a.report", "longshore.v1.submit.b.report"];
-    keep_acknowledged(&nats, subject::SUBMIT_STREAM, "intake", submits).await;
-    let waiting = nats.waiting_submits().await.expect("answers");
-    assert_eq!((waiting.count, waiting.oldest), (0, Duration::ZERO));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,6 +46,7 @@ mod full_logs;
 mod kill_run;
 mod kill_several;
 mod metrics_listener;
+mod nats_leftovers;
 mod nats_ports;
 mod passwords;
 mod permissions;
