@@ -8,15 +8,16 @@ mod log_time;
 use std::sync::Arc;
 
 use longshore_machine::{Effects, Machine, RecordIgnored};
-use longshore_ports::{Backend, LogEntry, LogReader, clock, on_blocking_thread};
+use longshore_ports::{Backend, ErrorCause, LogEntry, LogReader, clock, on_blocking_thread};
 use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use self::log_time::LogTime;
 use crate::recovery::{LogPosition, Recovered};
 use crate::retry::retry;
+use crate::run_metrics;
 use crate::value_count::{LARGE_VALUE_LIMIT, check_json};
 
 /// Maximum number of entries of a batch, which have about as many events. Their effects are appended and published together,
@@ -43,6 +44,16 @@ pub enum DriverError {
         /// The next entry that was read.
         found: Seq,
     },
+    /// The log has lost entries, and the leader has not announced that it has lost records.
+    #[error("the log of partition {partition} has lost {} since this scheduler took it over", lost_entries(*first, *count))]
+    LostEntries {
+        /// The partition.
+        partition: Partition,
+        /// The first of them.
+        first: Seq,
+        /// Their number.
+        count: u64,
+    },
     /// A newer version of Longshore wrote to the log.
     #[error(
         "entry {seq} of the log has format version {found}, which this version of longshore cannot read: upgrade it"
@@ -58,6 +69,17 @@ pub enum DriverError {
     State(#[from] WireError),
 }
 
+impl DriverError {
+    /// Returns the class of the cause, for metrics and readiness.
+    pub(crate) fn cause(&self) -> ErrorCause {
+        match self {
+            Self::Backend(error) => error.cause,
+            Self::Gap { .. } | Self::LostEntries { .. } => ErrorCause::Damaged,
+            Self::Newer { .. } | Self::State(_) => ErrorCause::Other,
+        }
+    }
+}
+
 /// A machine and its position in the log.
 pub(crate) struct LogFollower {
     pub(crate) backend: Backend,
@@ -65,6 +87,8 @@ pub(crate) struct LogFollower {
     pub(crate) machine: Machine,
     pub(crate) position: LogPosition,
     time: LogTime,
+    /// Entries before this one that the log has lost are passed over, because a later record says that records are lost.
+    passes_over_lost_before: Seq,
     /// Bytes of large values that the machine holds.
     value_bytes: usize,
 }
@@ -78,11 +102,24 @@ impl LogFollower {
     ) -> Result<Self, DriverError> {
         let Recovered { machine, position, .. } = from;
         let time = LogTime::new(clock::now(), Instant::now());
-        let mut follower = Self { backend, partition, machine, position, time, value_bytes: 0 };
+        let passes_over_lost_before = Seq::ZERO;
+        let mut follower =
+            Self { backend, partition, machine, position, time, passes_over_lost_before, value_bytes: 0 };
         for digest in follower.machine.missing_plans() {
             follower.provide_plan(digest).await?;
         }
         Ok(follower)
+    }
+
+    /// Passes over entries before `seq` that the log has lost. Without that they are an error: a grant that is lost must not
+    /// be given again, so the leader has to announce first that records are lost.
+    pub(crate) fn pass_over_lost_before(&mut self, seq: Seq) {
+        self.passes_over_lost_before = seq;
+    }
+
+    /// Returns the sequence number before which lost entries are passed over.
+    pub(crate) fn passes_over_lost_before(&self) -> Seq {
+        self.passes_over_lost_before
     }
 
     /// Applies entries up to `until`, which the log must have. Returns the effects of entries after `published`, for the run
@@ -122,9 +159,12 @@ impl LogFollower {
 
     /// Fetches what the machine needs for an entry, and applies the entry.
     pub(crate) async fn apply(&mut self, entry: LogEntry, effects: &mut Effects) -> Result<(), DriverError> {
-        let LogEntry { seq, at, body, events } = entry;
+        let LogEntry { seq, lost, at, body, events } = entry;
         self.time.note_record(at, Instant::now());
-        if seq != self.position.seq.next() {
+        if lost > 0 {
+            self.pass_over_lost(seq, lost)?;
+        }
+        if seq.0 != self.position.seq.next().0.saturating_add(lost) {
             return Err(DriverError::Gap {
                 partition: self.partition,
                 applied: self.position.seq,
@@ -151,6 +191,21 @@ impl LogFollower {
         self.position.before = self.position.hash;
         self.position.hash = self.position.hash.extend(seq, at, &body);
         self.position.seq = seq;
+        Ok(())
+    }
+
+    /// Reports the entries before `seq` that the log has lost. Fails if the leader has not announced that records are lost.
+    fn pass_over_lost(&self, seq: Seq, count: u64) -> Result<(), DriverError> {
+        let (partition, first) = (self.partition, Seq(seq.0.saturating_sub(count)));
+        if seq > self.passes_over_lost_before {
+            return Err(DriverError::LostEntries { partition, first, count });
+        }
+        error!(
+            %partition, seq = %first, count,
+            "NATS has lost {} of the log; passing over what is lost: unsafe calls of runs that have not ended are in doubt",
+            lost_entries(first, count)
+        );
+        run_metrics::count_lost_entries(partition, count);
         Ok(())
     }
 
@@ -215,6 +270,14 @@ impl LogFollower {
         };
         self.machine.provide_plan(digest, plan);
         Ok(())
+    }
+}
+
+/// Describes entries that a log has lost.
+fn lost_entries(first: Seq, count: u64) -> String {
+    match count {
+        1 => format!("entry {first}"),
+        _ => format!("{count} entries from {first} on"),
     }
 }
 
