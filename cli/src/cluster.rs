@@ -27,6 +27,7 @@ mod report;
 mod scheduler;
 mod snapshot;
 mod statistics;
+mod takeovers;
 mod tracked;
 mod worker;
 

@@ -14,6 +14,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -81,19 +82,26 @@ fn router(health: HealthState) -> Router {
 }
 
 async fn metrics(State(health): State<Arc<HealthState>>) -> Response {
+    let is_ready = verdicts(&health).iter().all(|(_, answer)| answer.is_ok());
+    gauge!("longshore_ready").set(if is_ready { 1 } else { 0 });
     ([(header::CONTENT_TYPE, METRICS_TYPE)], metering::exported(&health.metrics)).into_response()
 }
 
 async fn ready(State(health): State<Arc<HealthState>>, RawQuery(query): RawQuery) -> Response {
     let is_verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
-    let mut answers = (health.readiness)();
-    if health.ending.is_cancelled() {
-        answers.push(("shutdown".to_owned(), Err("the process is ending".to_owned())));
-    }
+    let answers = verdicts(&health);
     let is_ready = answers.iter().all(|(_, answer)| answer.is_ok());
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let text = if is_ready && !is_verbose { "ok\n".to_owned() } else { answers.iter().map(line).collect() };
     (status, text).into_response()
+}
+
+fn verdicts(health: &HealthState) -> Vec<(String, Result<(), String>)> {
+    let mut answers = (health.readiness)();
+    if health.ending.is_cancelled() {
+        answers.push(("shutdown".to_owned(), Err("the process is ending".to_owned())));
+    }
+    answers
 }
 
 /// Returns a line in the format of Kubernetes: `[+]nats ok`.

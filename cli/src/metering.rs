@@ -84,6 +84,7 @@ fn without_nan(text: &str) -> String {
 
 fn describe() {
     describe_gauge!("longshore_build_info", "The version, commit and role of this process; always 1.");
+    describe_gauge!("longshore_ready", "1 if this process is ready, as /readyz says, else 0.");
     describe_counter!("longshore_runs_started_total", "Runs that began, by workflow.");
     describe_counter!("longshore_runs_finished_total", "Runs that ended, by workflow and status.");
     describe_histogram!("longshore_run_duration_seconds", Unit::Seconds, "From submit to end of a run.");
@@ -106,6 +107,7 @@ fn describe() {
     describe_counter!("longshore_requests_refused_total", "Requests that were refused, by reason.");
     let full = "Fullness of the logs, as the admission of submits measures it: 0 to 1; submits are refused from 0.7 on.";
     describe_gauge!("longshore_logs_fullness_ratio", full);
+    describe_counter!("longshore_log_entries_lost_total", "Entries of a log that NATS has lost.");
     describe_gauge!("longshore_partitions", "Partitions of the cluster.");
     describe_gauge!("longshore_partitions_led", "Partitions that this scheduler leads.");
     describe_gauge!("longshore_partition_led", "1 if this scheduler leads a partition, else 0.");

@@ -9,6 +9,8 @@ pub enum ErrorCause {
     Denied,
     /// The stream does not exist.
     Missing,
+    /// The store does not deliver data that it should have.
+    Damaged,
     /// The store did not answer, or reported that it is unavailable.
     Unavailable,
     /// The request itself failed, for a reason that says nothing about the store.
@@ -17,7 +19,8 @@ pub enum ErrorCause {
 
 impl ErrorCause {
     /// All causes.
-    pub const ALL: [Self; 5] = [Self::Full, Self::Denied, Self::Missing, Self::Unavailable, Self::Other];
+    pub const ALL: [Self; 6] =
+        [Self::Full, Self::Denied, Self::Missing, Self::Damaged, Self::Unavailable, Self::Other];
 
     /// Returns the name in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -25,6 +28,7 @@ impl ErrorCause {
             Self::Full => "full",
             Self::Denied => "denied",
             Self::Missing => "missing",
+            Self::Damaged => "damaged",
             Self::Unavailable => "unavailable",
             Self::Other => "other",
         }

@@ -22,7 +22,8 @@ pub const ADMISSION_LIMIT_PERCENT: u64 = 70;
 /// - An event of more than [`ENTRY_LIMIT_BYTES`] is a permanent error for all events of the call.
 /// - The events of an append that failed may be in the log. The caller may append them again, since readers ignore events
 ///   that they have applied.
-/// - A reader gets every entry from its start in order, without gaps, and then waits for new ones.
+/// - A reader gets every entry from its start in order, without gaps, and then waits for new ones. A store that has lost
+///   entries between others says so by [`LogEntry::lost`]. An entry that the store has and does not deliver is an error.
 #[async_trait]
 pub trait RunLog: Send + Sync {
     /// Returns the incarnation of a log.
@@ -38,6 +39,12 @@ pub trait RunLog: Send + Sync {
     /// Returns the used share of the log's size limit, in per cent. Zero if only the disk limits it.
     async fn fullness(&self, _partition: Partition) -> Result<u64, Error> {
         Ok(0)
+    }
+
+    /// Returns true if the store has lost entries between `from` and the tail. False for stores that lose a whole log or
+    /// nothing.
+    async fn has_lost_entries(&self, _partition: Partition, _from: Seq) -> Result<bool, Error> {
+        Ok(false)
     }
 
     /// Returns a reader that starts at `from` and follows the log. Fails if that entry was trimmed.
@@ -63,6 +70,8 @@ pub trait LogReader: Send {
 pub struct LogEntry {
     /// Sequence number of the entry.
     pub seq: Seq,
+    /// Number of entries directly before this one that the store has lost.
+    pub lost: u64,
     /// Time at which the log stored the entry.
     pub at: Timestamp,
     /// Stored bytes, for the rolling hash.

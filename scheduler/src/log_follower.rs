@@ -8,16 +8,17 @@ mod log_time;
 use std::sync::Arc;
 
 use longshore_machine::{Effects, Machine, RecordIgnored};
-use longshore_ports::{Backend, LogEntry, LogReader, clock, on_blocking_thread};
+use longshore_ports::{Backend, ErrorCause, LogEntry, LogReader, clock, on_blocking_thread};
 use longshore_proto::{
     Digest, Event, Partition, Record, Semantics, Seq, Timestamp, UnreadableEvent, WireError,
 };
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use self::log_time::LogTime;
 use crate::recovery::{LogPosition, Recovered};
 use crate::retry::retry;
+use crate::run_metrics;
 
 /// Maximum number of entries of a batch, which have about as many events. Their effects are appended and published together,
 /// and a batch of small records takes a few megabytes.
@@ -38,6 +39,16 @@ pub enum DriverError {
         applied: Seq,
         /// The next entry that was read.
         found: Seq,
+    },
+    /// The log has lost entries, and the leader has not announced that it has lost records.
+    #[error("the log of partition {partition} has lost {} since this scheduler took it over", lost_entries(*first, *count))]
+    LostEntries {
+        /// The partition.
+        partition: Partition,
+        /// The first of them.
+        first: Seq,
+        /// Their number.
+        count: u64,
     },
     /// A newer version of Longshore wrote to the log.
     #[error(
@@ -66,6 +77,17 @@ pub enum DriverError {
     State(#[from] WireError),
 }
 
+impl DriverError {
+    /// Returns the class of the cause, for metrics and readiness.
+    pub(crate) fn cause(&self) -> ErrorCause {
+        match self {
+            Self::Backend(error) => error.cause,
+            Self::Gap { .. } | Self::LostEntries { .. } => ErrorCause::Damaged,
+            Self::Newer { .. } | Self::NewerSemantics { .. } | Self::State(_) => ErrorCause::Other,
+        }
+    }
+}
+
 /// A machine and its position in the log.
 pub(crate) struct LogFollower {
     pub(crate) backend: Backend,
@@ -73,6 +95,8 @@ pub(crate) struct LogFollower {
     pub(crate) machine: Machine,
     pub(crate) position: LogPosition,
     time: LogTime,
+    /// Entries before this one that the log has lost are passed over, because a later record says that records are lost.
+    passes_over_lost_before: Seq,
 }
 
 impl LogFollower {
@@ -84,12 +108,24 @@ impl LogFollower {
     ) -> Result<Self, DriverError> {
         let Recovered { machine, position, .. } = from;
         let time = LogTime::new(clock::now(), Instant::now());
-        let mut follower = Self { backend, partition, machine, position, time };
+        let passes_over_lost_before = Seq::ZERO;
+        let mut follower = Self { backend, partition, machine, position, time, passes_over_lost_before };
         for digest in follower.machine.missing_plans() {
             follower.provide_plan(digest).await?;
         }
         follower.machine.join_plans();
         Ok(follower)
+    }
+
+    /// Passes over entries before `seq` that the log has lost. Without that they are an error: a grant that is lost must not
+    /// be given again, so the leader has to announce first that records are lost.
+    pub(crate) fn pass_over_lost_before(&mut self, seq: Seq) {
+        self.passes_over_lost_before = seq;
+    }
+
+    /// Returns the sequence number before which lost entries are passed over.
+    pub(crate) fn passes_over_lost_before(&self) -> Seq {
+        self.passes_over_lost_before
     }
 
     /// Applies entries up to `until`, which the log must have. Returns the effects of entries after `published`, for the run
@@ -120,9 +156,12 @@ impl LogFollower {
 
     /// Fetches the plans that the machine needs for an entry, and applies the entry.
     pub(crate) async fn apply(&mut self, entry: LogEntry, effects: &mut Effects) -> Result<(), DriverError> {
-        let LogEntry { seq, at, body, events } = entry;
+        let LogEntry { seq, lost, at, body, events } = entry;
         self.time.note_record(at, Instant::now());
-        if seq != self.position.seq.next() {
+        if lost > 0 {
+            self.pass_over_lost(seq, lost)?;
+        }
+        if seq.0 != self.position.seq.next().0.saturating_add(lost) {
             return Err(DriverError::Gap {
                 partition: self.partition,
                 applied: self.position.seq,
@@ -166,6 +205,21 @@ impl LogFollower {
         Ok(())
     }
 
+    /// Reports the entries before `seq` that the log has lost. Fails if the leader has not announced that records are lost.
+    fn pass_over_lost(&self, seq: Seq, count: u64) -> Result<(), DriverError> {
+        let (partition, first) = (self.partition, Seq(seq.0.saturating_sub(count)));
+        if seq > self.passes_over_lost_before {
+            return Err(DriverError::LostEntries { partition, first, count });
+        }
+        error!(
+            %partition, seq = %first, count,
+            "NATS has lost {} of the log; passing over what is lost: unsafe calls of runs that have not ended are in doubt",
+            lost_entries(first, count)
+        );
+        run_metrics::count_lost_entries(partition, count);
+        Ok(())
+    }
+
     async fn apply_record(&mut self, record: Record, effects: &mut Effects) -> Result<(), DriverError> {
         if let Some(digest) = self.machine.missing_plan(&record.event) {
             self.provide_plan(digest).await?;
@@ -196,5 +250,13 @@ impl LogFollower {
         };
         self.machine.provide_plan(digest, plan);
         Ok(())
+    }
+}
+
+/// Describes entries that a log has lost.
+fn lost_entries(first: Seq, count: u64) -> String {
+    match count {
+        1 => format!("entry {first}"),
+        _ => format!("{count} entries from {first} on"),
     }
 }

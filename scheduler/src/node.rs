@@ -17,19 +17,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_ports::{Backend, Error, Lease, RunUpdates, outage};
+use longshore_ports::{Backend, Error, ErrorCause, Lease, RunUpdates, outage};
 use longshore_proto::Retention;
 use longshore_proto::{NodeId, Partition};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::backpressure::Backpressure;
 use crate::driver::{Driver, LeadershipEnd};
 use crate::log_follower::DriverError;
 use local_partition::LocalPartition;
+pub use local_partition::PendingTakeover;
 
 /// Heartbeats within the lifetime of a lease. One that is late or lost changes nothing.
 const HEARTBEATS: u32 = 3;
@@ -77,7 +78,11 @@ pub struct Node {
     next_heartbeat: Instant,
     /// The lease store answered at the last heartbeat.
     is_store_available: bool,
+    takeovers: watch::Sender<PendingTakeovers>,
 }
+
+/// The partitions that a scheduler should lead and does not lead.
+pub type PendingTakeovers = BTreeMap<Partition, PendingTakeover>;
 
 /// Context that the tasks of all leaders share.
 struct LeaderContext {
@@ -113,6 +118,7 @@ impl Node {
             tasks: JoinSet::new(),
             next_heartbeat: Instant::now(),
             is_store_available: false,
+            takeovers: watch::Sender::default(),
         }
     }
 
@@ -124,6 +130,11 @@ impl Node {
     /// Returns the partitions that this node leads now.
     pub fn led(&self) -> watch::Receiver<BTreeSet<Partition>> {
         self.shared.led.subscribe()
+    }
+
+    /// Returns the partitions whose lease this node holds without leading them.
+    pub fn takeovers(&self) -> watch::Receiver<PendingTakeovers> {
+        self.takeovers.subscribe()
     }
 
     /// Leads its share of the partitions until `stop`. Then it writes the last checkpoints and releases the leases, which takes
@@ -138,6 +149,7 @@ impl Node {
                 // A stop in between loses nothing: leases that were taken expire.
                 () = sleep_until(wake) => drop(stop.run_until_cancelled(self.reconcile()).await),
             }
+            self.publish_takeovers();
         }
         self.drain().await;
     }
@@ -278,15 +290,35 @@ impl Node {
         }
     }
 
+    /// Publishes the takeovers that are not complete.
+    fn publish_takeovers(&mut self) {
+        let led = self.shared.led.borrow().clone();
+        let pending = self.partitions.iter_mut().filter_map(|(partition, local)| {
+            Some((*partition, local.pending_takeover(led.contains(partition))?))
+        });
+        let pending: PendingTakeovers = pending.collect();
+        self.takeovers.send_if_modified(|published| {
+            let is_changed = *published != pending;
+            *published = pending;
+            is_changed
+        });
+    }
+
     /// Notes that the task of a leader has ended.
     fn note_end_of_task(&mut self, ended: Result<(Id, Result<LeadershipEnd, DriverError>), JoinError>) {
-        let (id, reason) = match ended {
-            Ok((id, Ok(ended))) => (id, format!("{ended:?}")),
-            Ok((id, Err(error))) => (id, error.to_string()),
-            Err(error) => (error.id(), error.to_string()),
+        let (id, reason, failure) = match ended {
+            Ok((id, Ok(ended))) => (id, format!("{ended:?}"), None),
+            Ok((id, Err(error))) => (id, error.to_string(), Some(error)),
+            Err(error) => (error.id(), error.to_string(), None),
         };
         let found = self.partitions.iter_mut().find(|(_, local)| local.is_task(id));
         let Some((partition, local)) = found else { return };
+        if let Some(error) = failure {
+            local.note_failure(&error);
+            if error.cause() == ErrorCause::Damaged {
+                error!(%partition, %error, "the log is damaged");
+            }
+        }
         if let Some(pause) = local.note_end_of_leader() {
             warn!(%partition, reason, ?pause, "no longer leading; taking over again after a pause");
         }

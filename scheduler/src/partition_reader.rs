@@ -5,7 +5,7 @@
 
 use longshore_machine::{Effects, Run};
 use longshore_ports::{Backend, LogReader};
-use longshore_proto::{Partition, RunId, RunSummary, RunView};
+use longshore_proto::{Partition, RunId, RunSummary, RunView, Seq};
 
 use crate::log_follower::{BATCH_ENTRIES, DriverError, LogFollower};
 use crate::recovery;
@@ -28,6 +28,7 @@ impl PartitionReader {
         // The end as of now: a log that grows quickly has no other end.
         let tail = backend.log.tail(partition).await?;
         let mut follower = LogFollower::start(backend, partition, recovered).await?;
+        follower.pass_over_lost_before(Seq(u64::MAX));
         follower.replay(reader.as_mut(), tail, tail).await?;
         Ok(Self { follower, reader })
     }

@@ -4,7 +4,7 @@
 //!
 //! 1. loads the newest checkpoint, if it belongs to this log: same incarnation and format, and the log still has the last
 //!    record of the checkpoint, with the same content. Otherwise it starts from the empty state and replays the whole log;
-//! 2. announces itself in the log;
+//! 2. announces itself in the log, and says so if the log has lost records;
 //! 3. replays up to its announcement and drops all effects, because earlier leaders performed them.
 //!
 //! Afterwards [`Machine::resume`] derives the jobs that should be in flight from the state alone.
@@ -59,12 +59,18 @@ pub(crate) struct Recovered {
     pub(crate) machine: Machine,
     pub(crate) position: LogPosition,
     pub(crate) stored: StoredCheckpoint,
-    /// The checkpoint has records that the log no longer has.
+    /// The log has lost records: the checkpoint has some that the log no longer has, or some are missing between others.
     pub(crate) records_lost: bool,
 }
 
-/// Loads the newest checkpoint if it agrees with the log, and otherwise returns the empty state.
+/// Loads the newest checkpoint if it agrees with the log, and otherwise returns the empty state. Looks for lost records.
 pub(crate) async fn load(backend: &Backend, partition: Partition) -> Result<Recovered, Error> {
+    let mut recovered = load_state(backend, partition).await?;
+    recovered.records_lost |= backend.log.has_lost_entries(partition, recovered.position.seq.next()).await?;
+    Ok(recovered)
+}
+
+async fn load_state(backend: &Backend, partition: Partition) -> Result<Recovered, Error> {
     let incarnation = backend.log.incarnation(partition).await?;
     let mut records_lost = false;
     let stored = match backend.checkpoints.load(partition).await? {
@@ -127,11 +133,14 @@ async fn restore(
         Ok(stored) => stored,
         Err(error) => return Ok(Err(Unusable::unreadable(error))),
     };
+    let mut records_lost = false;
     if mark.seq > Seq::ZERO {
         let mut reader = backend.log.read(partition, mark.seq).await?;
         let last = reader.next(1).await?.into_iter().next();
+        // A record that the log has lost cannot be compared. The checkpoint has its effect.
+        records_lost = last.as_ref().is_some_and(|entry| entry.lost > 0);
         let hash = last.map(|entry| stored.before.extend(entry.seq, entry.at, &entry.body));
-        if hash != Some(mark.hash) {
+        if hash != Some(mark.hash) && !records_lost {
             return Ok(Err(Unusable::contradicting("its last record has another content in the log")));
         }
     }
@@ -145,7 +154,7 @@ async fn restore(
                 before: stored.before,
             };
             let stored = StoredCheckpoint::Valid(mark.clone());
-            Ok(Ok(Recovered { machine, position, stored, records_lost: false }))
+            Ok(Ok(Recovered { machine, position, stored, records_lost }))
         }
         Err(error) => Ok(Err(Unusable::unreadable(error))),
     }

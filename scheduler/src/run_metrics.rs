@@ -3,7 +3,7 @@
 //! After a takeover another process may count the last records again: counters show rates, and only the log is exact.
 
 use longshore_machine::{Run, RunChange, Step, StepDescription};
-use longshore_proto::StepStatus;
+use longshore_proto::{Partition, StepStatus};
 use metrics::{counter, histogram};
 
 use crate::refusal::Refusal;
@@ -21,6 +21,19 @@ pub fn export_refusals() {
         counter!(DEAD_LETTERS, "reason" => reason).increment(0);
         counter!(REFUSED_REQUESTS, "reason" => reason).increment(0);
     }
+}
+
+/// Name of the counter of log entries that NATS has lost, by partition.
+const LOST_ENTRIES: &str = "longshore_log_entries_lost_total";
+
+/// Exports the counters of lost log entries with zero for every partition.
+pub fn export_lost_entries(partitions: u16) {
+    (0..partitions).for_each(|number| count_lost_entries(Partition(number), 0));
+}
+
+/// Counts log entries that were passed over because NATS has lost them.
+pub(crate) fn count_lost_entries(partition: Partition, count: u64) {
+    counter!(LOST_ENTRIES, "partition" => partition.to_string()).increment(count);
 }
 
 /// Counts a refused request.

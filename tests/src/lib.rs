@@ -13,6 +13,7 @@ pub mod five_servers;
 pub mod guarded_cluster;
 pub mod journal;
 pub mod longshore;
+pub mod lost_entries;
 pub mod monitored;
 pub mod nats_cluster;
 pub mod nats_server;

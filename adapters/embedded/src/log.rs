@@ -206,5 +206,6 @@ impl PartitionReader {
 }
 
 fn entry(stored: StoredEntry) -> LogEntry {
-    LogEntry { seq: stored.seq, at: stored.at, events: decode_events(&stored.body), body: stored.body }
+    let events = decode_events(&stored.body);
+    LogEntry { seq: stored.seq, lost: 0, at: stored.at, events, body: stored.body }
 }

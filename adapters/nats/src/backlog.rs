@@ -2,8 +2,11 @@
 //!
 //! The consumer of a server counts the waiting and the delivered jobs of that server. Jobs of a server without a
 //! consumer are found only by reading the stream, so the oldest jobs are read.
+//!
+//! A server whose disk was full can come back with messages that were acknowledged before. They are below the
+//! acknowledgement floor of their consumer, which does not deliver them again. They are no waiting jobs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::Info;
@@ -18,6 +21,7 @@ use super::api::{MessageInfo, find_message};
 use super::connection::Connection;
 use super::failure::failed;
 use super::streams::stream_info;
+use super::submit_queue::CONSUMER as SUBMITS_CONSUMER;
 
 /// Maximum number of servers in a report, those with the most jobs first. Each costs a request for its oldest job.
 const LISTED_SERVERS: usize = 50;
@@ -32,6 +36,20 @@ pub struct Backlog {
     pub servers: Vec<ServerBacklog>,
     /// Jobs of servers that are not listed.
     pub unlisted: u64,
+    /// Messages of jobs that were acknowledged before, which NATS has kept.
+    pub acknowledged: u64,
+}
+
+impl Backlog {
+    /// Returns the number of jobs, waiting or delivered.
+    pub fn jobs(&self) -> u64 {
+        self.servers.iter().map(|server| server.jobs).fold(self.unlisted, u64::saturating_add)
+    }
+
+    /// Returns the age of the oldest job. Zero if there is none.
+    pub fn oldest(&self) -> Duration {
+        self.servers.iter().map(|server| server.oldest).max().unwrap_or_default()
+    }
 }
 
 /// The jobs of one server, waiting or delivered.
@@ -51,6 +69,15 @@ pub struct ServerBacklog {
     pub oldest: Duration,
 }
 
+/// The published submits that wait, or are delivered and not acknowledged.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct WaitingSubmits {
+    /// Their number.
+    pub count: u64,
+    /// Time that the oldest of them has been in the queue, by this machine's clock. Zero if there is none.
+    pub oldest: Duration,
+}
+
 /// Reads the backlog of the cluster.
 pub(super) async fn read(connection: &Connection) -> Result<Backlog, Error> {
     const DOING: &str = "read the backlog of jobs";
@@ -63,25 +90,30 @@ pub(super) async fn read(connection: &Connection) -> Result<Backlog, Error> {
     let stream = stream.map_err(|error| failed(DOING, error))?;
     let consumers: Vec<Info> =
         stream.consumers().try_collect().await.map_err(|error| failed(DOING, error))?;
-    let with_consumer: BTreeSet<String> =
-        consumers.iter().map(|info| server_of_consumer(&info.name).to_owned()).collect();
+    let floors: BTreeMap<String, u64> = consumers
+        .iter()
+        .map(|info| (server_of_consumer(&info.name).to_owned(), info.ack_floor.stream_sequence))
+        .collect();
     let mut servers: Vec<_> =
         consumers.iter().map(consumer_backlog).filter(|backlog| backlog.jobs > 0).collect();
     let counted: u64 = servers.iter().map(|backlog| backlog.jobs).sum();
-    let uncounted = state.messages.saturating_sub(counted);
-    if uncounted > 0 {
-        servers.extend(servers_without_consumer(connection, state.first_sequence, &with_consumer).await?);
+    let mut acknowledged = 0;
+    if state.messages > counted {
+        let read = read_oldest(connection, state.first_sequence, &floors).await?;
+        servers.extend(read.without_consumer);
+        acknowledged = read.acknowledged;
     }
     servers.sort_by(|one, other| other.jobs.cmp(&one.jobs).then_with(|| one.server.cmp(&other.server)));
     servers.truncate(LISTED_SERVERS);
     for backlog in &mut servers {
         let filter = format!("{}.jobs.*.{}.>", subject::ROOT, backlog.server);
-        if let Some(oldest) = next_message(connection, 0, &filter).await? {
+        let from = floors.get(&backlog.server).map_or(0, |floor| floor.saturating_add(1));
+        if let Some(oldest) = next_message(connection, from, &filter).await? {
             backlog.oldest = age(&oldest.time);
         }
     }
-    let listed: u64 = servers.iter().map(|backlog| backlog.jobs).sum();
-    Ok(Backlog { servers, unlisted: state.messages.saturating_sub(listed) })
+    let listed = servers.iter().map(|backlog| backlog.jobs).fold(acknowledged, u64::saturating_add);
+    Ok(Backlog { servers, unlisted: state.messages.saturating_sub(listed), acknowledged })
 }
 
 /// Returns the backlog of a server, from the counts of its consumer.
@@ -89,12 +121,17 @@ fn consumer_backlog(info: &Info) -> ServerBacklog {
     let out = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
     ServerBacklog {
         server: server_of_consumer(&info.name).to_owned(),
-        jobs: info.num_pending.saturating_add(out),
+        jobs: waiting_or_delivered(info),
         out,
         pulls: u64::try_from(info.num_waiting).unwrap_or(u64::MAX),
         has_consumer: true,
         oldest: Duration::ZERO,
     }
+}
+
+/// Returns the number of messages that a consumer has yet to deliver, or that are not acknowledged.
+fn waiting_or_delivered(info: &Info) -> u64 {
+    info.num_pending.saturating_add(u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX))
 }
 
 /// Returns the server of a consumer, whose name is the class and the server: `std-crm`.
@@ -107,21 +144,30 @@ fn server_of_job(subject: &str) -> Option<&str> {
     subject.split('.').nth(4)
 }
 
-/// Returns the servers without a consumer to which at least one of the oldest jobs belongs.
-async fn servers_without_consumer(
+/// Jobs among the oldest that the counts of consumers do not have.
+struct OldestJobs {
+    /// Servers without a consumer to which at least one of them belongs.
+    without_consumer: Vec<ServerBacklog>,
+    /// Number of messages that were acknowledged before.
+    acknowledged: u64,
+}
+
+/// Reads the oldest jobs. `floors` has the acknowledgement floor of each server's consumer.
+async fn read_oldest(
     connection: &Connection,
     first: u64,
-    with_consumer: &BTreeSet<String>,
-) -> Result<Vec<ServerBacklog>, Error> {
-    let mut found: BTreeMap<String, u64> = BTreeMap::new();
+    floors: &BTreeMap<String, u64>,
+) -> Result<OldestJobs, Error> {
+    let (mut found, mut acknowledged) = (BTreeMap::<String, u64>::new(), 0);
     let mut from = first;
     for _ in 0..READ_JOBS {
         let Some(message) = next_message(connection, from, subject::JOBS).await? else { break };
         from = message.seq.saturating_add(1);
-        if let Some(server) =
-            server_of_job(&message.subject).filter(|server| !with_consumer.contains(*server))
-        {
-            *found.entry(server.to_owned()).or_default() += 1;
+        let Some(server) = server_of_job(&message.subject) else { continue };
+        match floors.get(server) {
+            None => *found.entry(server.to_owned()).or_default() += 1,
+            Some(floor) if message.seq <= *floor => acknowledged += 1,
+            Some(_) => {}
         }
     }
     let backlog = |(server, jobs)| ServerBacklog {
@@ -132,7 +178,31 @@ async fn servers_without_consumer(
         has_consumer: false,
         oldest: Duration::ZERO,
     };
-    Ok(found.into_iter().map(backlog).collect())
+    Ok(OldestJobs { without_consumer: found.into_iter().map(backlog).collect(), acknowledged })
+}
+
+/// Reads the submits that wait, or are delivered and not acknowledged. Without a consumer, because no scheduler has pulled
+/// yet, these are all messages.
+pub(super) async fn submits(connection: &Connection) -> Result<WaitingSubmits, Error> {
+    const DOING: &str = "read the queue of submits";
+    let stream = connection.context.get_stream_no_info(subject::SUBMIT_STREAM).await;
+    let stream = stream.map_err(|error| failed(DOING, error))?;
+    let consumers: Vec<Info> =
+        stream.consumers().try_collect().await.map_err(|error| failed(DOING, error))?;
+    let (count, from) = match consumers.into_iter().find(|info| info.name == SUBMITS_CONSUMER) {
+        Some(info) => (waiting_or_delivered(&info), info.ack_floor.stream_sequence.saturating_add(1)),
+        None => {
+            let info = stream_info(&connection.context, subject::SUBMIT_STREAM).await;
+            (info.map_err(|error| failed(DOING, error))?.state.messages, 0)
+        }
+    };
+    if count == 0 {
+        return Ok(WaitingSubmits::default());
+    }
+    let query = json!({ "seq": from.max(1), "next_by_subj": subject::SUBMITS });
+    let oldest = find_message(&connection.context, subject::SUBMIT_STREAM, &query).await;
+    let oldest = oldest.map_err(|error| failed(DOING, error))?;
+    Ok(WaitingSubmits { count, oldest: oldest.map(|oldest| age(&oldest.time)).unwrap_or_default() })
 }
 
 /// Returns the first message at or after a sequence whose subject matches.

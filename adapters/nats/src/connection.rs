@@ -14,7 +14,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::account::Account;
 use async_nats::jetstream::context::{ContextBuilder, RequestErrorKind};
 use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
+use async_nats::{Client, ClientError, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use bytes::Bytes;
 use futures::StreamExt;
 use longshore_ports::retry::{RetryPauses, retry_until};
@@ -48,6 +48,14 @@ const CONNECT_ATTEMPT: Duration = Duration::from_secs(2);
 const RECONNECT: RetryPauses =
     RetryPauses { first: Duration::from_millis(1), longest: Duration::from_millis(500) };
 
+/// Pauses between attempts to reconnect while the server refuses the user: each attempt is a line in its log.
+const RECONNECT_REFUSED: RetryPauses =
+    RetryPauses { first: Duration::from_millis(500), longest: Duration::from_secs(5) };
+
+/// Keys of the outage log.
+const RECONNECTING: &str = "connect to NATS again";
+const LOG_IN: &str = "log in to NATS";
+
 /// Interval of pings to the server. Two without an answer end the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -70,6 +78,8 @@ pub(super) struct ConnectionInner {
     denied: watch::Receiver<Option<String>>,
     /// Subscriptions that the server refused or dropped.
     pub(super) denied_subscriptions: DeniedSubscriptions,
+    /// The reason why the last attempt to connect failed. `None` while there is a connection.
+    failure: watch::Receiver<Option<String>>,
     /// Background tasks. They end with `stop`.
     pub(super) tasks: TaskTracker,
     /// Addresses of the servers, without passwords.
@@ -104,8 +114,10 @@ impl Connection {
         let urls = shown(&servers);
         let (counter, connected) = watch::channel(0);
         let (deny, denied) = watch::channel(None);
+        let (fail, failure) = watch::channel(None);
         let denied_subscriptions = DeniedSubscriptions::default();
-        let events = ConnectionEvents { counter, deny, denied_subscriptions: denied_subscriptions.clone() };
+        let events =
+            ConnectionEvents { counter, deny, fail, denied_subscriptions: denied_subscriptions.clone() };
         let client = connect_until(config, &urls, &servers, &events, deadline).await?;
         let is_tls = config.tls.is_set() || client.server_info().tls_required;
         if let Some(server) = exposed(&servers, is_tls) {
@@ -118,8 +130,17 @@ impl Connection {
         let context =
             ContextBuilder::new().timeout(ANSWER_TIMEOUT).ack_timeout(ANSWER_TIMEOUT).build(client.clone());
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let inner =
-            ConnectionInner { client, context, connected, denied, denied_subscriptions, urls, tasks, stop };
+        let inner = ConnectionInner {
+            client,
+            context,
+            connected,
+            denied,
+            failure,
+            denied_subscriptions,
+            urls,
+            tasks,
+            stop,
+        };
         let connection = Self(Arc::new(inner));
         connection.spawn(connection.clone().check_reconnects());
         Ok(connection)
@@ -147,7 +168,11 @@ impl Connection {
     pub(super) fn check(&self) -> Result<(), UnusableConnection> {
         match self.client.connection_state() {
             State::Connected => Ok(check_version(&self.client.server_info().version)?),
-            State::Pending | State::Disconnected => Err(UnusableConnection::Lost),
+            State::Pending | State::Disconnected => Err(match self.failure.borrow().clone() {
+                Some(cause) if is_refusal(&cause) => UnusableConnection::Refused { cause },
+                Some(cause) => UnusableConnection::Unreachable { cause },
+                None => UnusableConnection::Lost,
+            }),
         }
     }
 
@@ -251,12 +276,17 @@ async fn connect_options(
     servers: &[ServerAddr],
     events: ConnectionEvents,
 ) -> Result<ConnectOptions, ConnectError> {
+    let refusals = events.fail.subscribe();
     let options = ConnectOptions::new()
         .name(&config.name)
         .connection_timeout(CONNECT_ATTEMPT)
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(ANSWER_TIMEOUT))
-        .reconnect_delay_callback(|attempts| RECONNECT.after(u32::try_from(attempts).unwrap_or(u32::MAX)))
+        .reconnect_delay_callback(move |attempts| {
+            let is_refused = refusals.borrow().as_deref().is_some_and(is_refusal);
+            let pauses = if is_refused { RECONNECT_REFUSED } else { RECONNECT };
+            pauses.after(u32::try_from(attempts).unwrap_or(u32::MAX))
+        })
         .event_callback(move |event| {
             events.record(&event);
             async {}
@@ -293,6 +323,8 @@ struct ConnectionEvents {
     /// The last permission that the server denied.
     deny: watch::Sender<Option<String>>,
     denied_subscriptions: DeniedSubscriptions,
+    /// The reason why the last attempt to connect failed.
+    fail: watch::Sender<Option<String>>,
 }
 
 impl ConnectionEvents {
@@ -301,7 +333,16 @@ impl ConnectionEvents {
             Event::Connected => {
                 self.denied_subscriptions.clear();
                 self.counter.send_modify(|count| *count += 1);
+                self.fail.send_replace(None);
+                [RECONNECTING, LOG_IN].iter().for_each(|key| _ = outage::record_success(key));
                 info!("connected to NATS");
+            }
+            Event::ClientError(ClientError::Other(cause)) => {
+                self.fail.send_replace(Some(cause.clone()));
+                // The start of a process reports its failures itself.
+                if *self.counter.borrow() > 0 {
+                    log_failed_reconnect(cause);
+                }
             }
             Event::Disconnected => warn!("lost the connection to NATS; reconnecting"),
             Event::SlowConsumer(subscription) => {
@@ -322,6 +363,27 @@ impl ConnectionEvents {
             event => info!(%event, "NATS"),
         }
     }
+}
+
+/// Logs an attempt to reconnect that failed: when attempts begin to fail for this kind of cause, and once a minute.
+fn log_failed_reconnect(cause: &str) {
+    if is_refusal(cause) {
+        if outage::record_failure(LOG_IN) {
+            warn!(
+                cause,
+                "NATS refuses the user of this process, or its password; trying again until it accepts it"
+            );
+        }
+    } else if outage::record_failure(RECONNECTING) {
+        warn!(cause, "cannot connect to NATS; trying again until it works");
+    }
+}
+
+/// Returns true if the reason of a failed attempt to connect is that the server refuses the user: `authorization violation`.
+fn is_refusal(cause: &str) -> bool {
+    let cause = cause.to_ascii_lowercase();
+    ["authorization violation", "authentication"].iter().any(|words| cause.contains(words))
+        && !is_about_certificates(&cause)
 }
 
 /// Returns true if an error of the server says that a permission is missing: `Permissions Violation for Publish to

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use longshore_ports::ErrorCause;
 use longshore_tls::FileError;
 
 /// Oldest supported nats-server. Older ones can orphan messages of a work queue (its pull request 8623, released in
@@ -142,7 +143,32 @@ pub enum UnusableConnection {
     /// The connection is lost, and the client library is reconnecting.
     #[error("the connection is lost")]
     Lost,
+    /// The connection is lost, and an attempt to connect failed.
+    #[error("the connection is lost ({cause})")]
+    Unreachable {
+        /// Error of the last attempt.
+        cause: String,
+    },
+    /// The server refuses the user.
+    #[error(
+        "NATS refuses the user of this process, or its password ({cause}): correct either; it is tried again"
+    )]
+    Refused {
+        /// The server's answer.
+        cause: String,
+    },
     /// After a reconnect it leads to a server that cannot be used.
     #[error(transparent)]
     Server(#[from] ConnectError),
+}
+
+impl UnusableConnection {
+    /// Returns the class of the cause.
+    pub const fn cause(&self) -> ErrorCause {
+        match self {
+            Self::Refused { .. } => ErrorCause::Denied,
+            Self::Lost | Self::Unreachable { .. } => ErrorCause::Unavailable,
+            Self::Server(_) => ErrorCause::Other,
+        }
+    }
 }

@@ -41,7 +41,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
-pub use self::backlog::{Backlog, ServerBacklog};
+pub use self::backlog::{Backlog, ServerBacklog, WaitingSubmits};
 pub use self::batch::{BatchSetting, BatchStatus};
 use self::blobs::BlobStore;
 pub use self::config::NatsConfig;
@@ -53,7 +53,7 @@ use self::log::PartitionLogs;
 use self::registry::WorkflowRegistry;
 pub use self::run_events::RunEvents;
 pub use self::service::{ServiceReport, serve};
-pub use self::status::{AccountStatus, ConsumerStatus, NatsStatus, QueueStatus, StreamStatus};
+pub use self::status::{AccountStatus, ConsumerStatus, NatsStatus, StreamStatus};
 use self::streams::StreamLayout;
 use self::streams::created::CreatedStreams;
 use self::submit_queue::SubmitQueue;
@@ -274,12 +274,12 @@ impl Nats {
         status::read(&self.connection).await
     }
 
-    /// Reads the state of the queues. Cheap enough to be called every second.
+    /// Reads the published submits that wait.
     ///
     /// # Errors
     /// If the server does not answer.
-    pub async fn queues(&self) -> Result<Vec<QueueStatus>, Error> {
-        status::queues(&self.connection).await
+    pub async fn waiting_submits(&self) -> Result<WaitingSubmits, Error> {
+        backlog::submits(&self.connection).await
     }
 
     /// Reads used storage and storage limit of the account.

@@ -20,7 +20,7 @@ use super::connection::Connection;
 use super::failure::failed;
 use super::publisher::{OutgoingMessage, PublishOutcome, Publisher, StoreMode};
 use super::streams::definitions::incarnation;
-use super::streams::{StreamLayout, stream_info};
+use super::streams::{StreamLayout, state_with_deleted, stream_info};
 
 /// The logs of a cluster.
 pub(super) struct PartitionLogs {
@@ -75,6 +75,17 @@ impl RunLog for PartitionLogs {
         let doing = "read the fullness of the log";
         let (info, all) = tokio::try_join!(self.info(partition, doing), self.fullness.of_all_logs())?;
         Ok(all.max(percent(info.state.bytes, info.config.max_bytes)))
+    }
+
+    async fn has_lost_entries(&self, partition: Partition, from: Seq) -> Result<bool, Error> {
+        let info = self.info(partition, "look for lost entries in the log").await?;
+        if info.state.deleted_count.unwrap_or_default() == 0 {
+            return Ok(false);
+        }
+        let doing = format!("look for lost entries in the log of partition {partition}");
+        let state = state_with_deleted(&self.connection.context, &subject::log_stream(partition)).await;
+        let state = state.map_err(|error| failed(doing, error))?.state;
+        Ok(state.deleted.unwrap_or_default().iter().any(|deleted| *deleted >= from.0))
     }
 
     async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error> {

@@ -6,8 +6,8 @@ use async_nats::jetstream::account::Account;
 use async_nats::jetstream::consumer;
 use async_nats::jetstream::stream::{DiscardPolicy, Info};
 use futures::TryStreamExt;
-use longshore_ports::{Error, clock};
-use longshore_proto::{Timestamp, subject};
+use longshore_ports::Error;
+use longshore_proto::subject;
 use tokio::time::Instant;
 
 use super::api::{EmptyRequest, request};
@@ -83,34 +83,6 @@ pub struct ConsumerStatus {
     pub ack_pending: usize,
     /// Number of pull requests that wait.
     pub waiting: usize,
-}
-
-/// The messages of a queue that wait, or are delivered and not acknowledged.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct QueueStatus {
-    /// Contents of the queue: `jobs` or `submits`.
-    pub name: &'static str,
-    /// Number of messages.
-    pub messages: u64,
-    /// Time that the oldest of them has been in the queue, by this machine's clock. Zero if there is none.
-    pub oldest: Duration,
-}
-
-/// Contents and stream of each queue.
-const QUEUES: [(&str, &str); 2] = [("jobs", subject::JOBS_STREAM), ("submits", subject::SUBMIT_STREAM)];
-
-/// Reads the state of the queues.
-pub(super) async fn queues(connection: &Connection) -> Result<Vec<QueueStatus>, Error> {
-    let mut queues = Vec::new();
-    for (name, stream) in QUEUES {
-        let info = stream_info(&connection.context, stream).await;
-        let state = info.map_err(|error| failed(format!("read the queue of {name}"), error))?.state;
-        let first = u64::try_from(state.first_timestamp.unix_timestamp_nanos() / 1_000_000);
-        let first = Timestamp::from_millis(first.unwrap_or_default());
-        let oldest = if state.messages == 0 { Duration::ZERO } else { clock::now().since(first) };
-        queues.push(QueueStatus { name, messages: state.messages, oldest });
-    }
-    Ok(queues)
 }
 
 /// Reads used storage and storage limit of the account.

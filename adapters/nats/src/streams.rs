@@ -21,6 +21,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use longshore_ports::Error;
 use longshore_ports::retry::retry_until;
 use longshore_proto::subject;
+use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
@@ -211,6 +212,11 @@ fn other_partitions(found: String, ours: &str) -> ConnectError {
 /// Reads configuration and state of a stream.
 pub(super) async fn stream_info(context: &Context, name: &str) -> Result<Info, ApiError> {
     request(context, format!("STREAM.INFO.{name}"), &EmptyRequest {}).await
+}
+
+/// Reads configuration and state of a stream, with the sequences between its first and last message that it does not have.
+pub(super) async fn state_with_deleted(context: &Context, name: &str) -> Result<Info, ApiError> {
+    request(context, format!("STREAM.INFO.{name}"), &json!({ "deleted_details": true })).await
 }
 
 /// Creates a stream, with a smaller size than its share if there is no room.

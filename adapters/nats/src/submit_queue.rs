@@ -14,7 +14,7 @@ use super::pull_consumer::PullConsumer;
 use super::receipt::NatsReceipt;
 
 /// Name of the consumer that all schedulers pull from.
-const CONSUMER: &str = "intake";
+pub(super) const CONSUMER: &str = "intake";
 
 /// Maximum number of bytes of submits that are pulled at once: a batch of ordinary ones. Decoded, they may take thirty
 /// times as much memory.

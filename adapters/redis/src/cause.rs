@@ -3,12 +3,17 @@
 use longshore_ports::ErrorCause;
 use redis::RedisError;
 
+use super::connection::is_login_refused;
+
 /// Returns the cause that an error of the server names.
 pub(super) fn cause(error: &RedisError) -> Option<ErrorCause> {
+    if is_login_refused(error) {
+        return Some(ErrorCause::Denied);
+    }
     match error.code()? {
         // Full memory, and a full disk.
         "OOM" | "MISCONF" => Some(ErrorCause::Full),
-        "NOPERM" | "NOAUTH" | "WRONGPASS" => Some(ErrorCause::Denied),
+        "NOPERM" => Some(ErrorCause::Denied),
         "ERR" if error.detail().is_some_and(is_denied_in_script) => Some(ErrorCause::Denied),
         _ => None,
     }

@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::aof;
 use super::config::RedisConfig;
-use super::connection::{RedisConnection, is_transient};
+use super::connection::{RedisConnection, is_login_refused, is_transient};
 use super::error::ConnectError;
 use super::server_info::ServerInfo;
 
@@ -119,8 +119,7 @@ async fn open(
 
 /// Returns the error for a permanent failure.
 fn refusal(address: String, source: RedisError) -> ConnectError {
-    let is_about_credentials = source.kind() == ErrorKind::AuthenticationFailed
-        || matches!(source.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+    let is_about_credentials = is_login_refused(&source) || source.code() == Some("NOPERM");
     if is_about_credentials {
         ConnectError::Credentials { address, source }
     } else if source.kind() == ErrorKind::Parse {

@@ -2,16 +2,23 @@
 //!
 //! Requests are pipelined: none waits for the answer to another. A missing answer after [`ANSWER_LIMIT`] is an error,
 //! and after any error the request may or may not have been executed.
+//!
+//! The client library connects again after a lost connection. It gives up if the server refuses the new one, as with a
+//! password that was changed or too many clients, and then fails every request. [`RedisConnection`] replaces such a
+//! connection.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use longshore_ports::Error;
+use longshore_ports::{Error, outage};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
     Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation, ServerErrorKind,
+    Value,
 };
+use tokio::time::Instant;
+use tracing::{info, warn};
 
 /// Time limit for an answer. A script of Longshore takes milliseconds. The longest pause of the server itself is a
 /// flush to a slow disk, about a second.
@@ -27,19 +34,35 @@ const RECONNECT_RETRIES: usize = 1;
 /// Codes of transient errors: full memory, a full disk, a script that runs too long, too few replicas.
 const TRANSIENT: [&str; 5] = ["OOM", "MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE"];
 
+/// Pause between two replacements of a connection that the server refuses.
+const REPLACE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Key of the outage log.
+const LOG_IN: &str = "log in to Redis";
+
 /// A connection. Clones share it.
 #[derive(Clone)]
 pub(super) struct RedisConnection {
-    manager: ConnectionManager,
+    client: Client,
+    manager: Arc<Mutex<SharedManager>>,
     prefix: Arc<str>,
     /// Address of the server, without user and password.
     address: Arc<str>,
 }
 
+/// The connection of the client library.
+struct SharedManager {
+    manager: ConnectionManager,
+    /// Time of the last check for a refused connection.
+    checked_at: Option<Instant>,
+    /// True while the server refuses the connection.
+    is_refused: bool,
+}
+
 impl fmt::Debug for RedisConnection {
     /// Leaves out the description of the connection, which may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { manager: _, prefix, address } = self;
+        let Self { client: _, manager: _, prefix, address } = self;
         f.debug_struct("RedisConnection")
             .field("prefix", prefix)
             .field("address", address)
@@ -49,12 +72,10 @@ impl fmt::Debug for RedisConnection {
 
 impl RedisConnection {
     pub(super) async fn open(client: Client, address: &str, prefix: &str) -> Result<Self, RedisError> {
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(ANSWER_LIMIT))
-            .set_connection_timeout(Some(CONNECT_LIMIT))
-            .set_number_of_retries(RECONNECT_RETRIES);
-        let manager = ConnectionManager::new_with_config(client, config).await?;
-        Ok(Self { manager, prefix: prefix.into(), address: address.into() })
+        let manager = ConnectionManager::new_with_config(client.clone(), manager_config()).await?;
+        let shared = SharedManager { manager, checked_at: None, is_refused: false };
+        let manager = Arc::new(Mutex::new(shared));
+        Ok(Self { client, manager, prefix: prefix.into(), address: address.into() })
     }
 
     /// Returns the beginning of all keys.
@@ -74,7 +95,8 @@ impl RedisConnection {
 
     /// Sends a command, for callers that classify the error.
     pub(super) async fn send<T: FromRedisValue>(&self, command: Cmd) -> Result<T, RedisError> {
-        command.query_async(&mut self.manager.clone()).await
+        let answer = command.query_async(&mut self.manager()).await;
+        self.checked(answer).await
     }
 
     /// Sends several commands in one write.
@@ -83,8 +105,8 @@ impl RedisConnection {
         commands: Pipeline,
         doing: &str,
     ) -> Result<T, Error> {
-        let answers = commands.query_async(&mut self.manager.clone()).await;
-        answers.map_err(|error| self.failure(error, doing))
+        let answers = commands.query_async(&mut self.manager()).await;
+        self.checked(answers).await.map_err(|error| self.failure(error, doing))
     }
 
     /// Runs a script. Loads it first if the server does not have it.
@@ -93,14 +115,74 @@ impl RedisConnection {
         script: &ScriptInvocation<'_>,
         doing: &str,
     ) -> Result<T, Error> {
-        script.invoke_async(&mut self.manager.clone()).await.map_err(|error| self.failure(error, doing))
+        let answer = script.invoke_async(&mut self.manager()).await;
+        self.checked(answer).await.map_err(|error| self.failure(error, doing))
+    }
+
+    fn manager(&self) -> ConnectionManager {
+        self.shared().manager.clone()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, SharedManager> {
+        // The lock is never poisoned with a half-made change.
+        self.manager.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the result of a request, and replaces the connection if the server refuses it.
+    async fn checked<T>(&self, result: Result<T, RedisError>) -> Result<T, RedisError> {
+        match &result {
+            Ok(_) => self.note_accepted(),
+            Err(error) if may_be_refusal(error) => self.replace_refused().await,
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Replaces the connection if it fails every request, at most once in [`REPLACE_PAUSE`].
+    async fn replace_refused(&self) {
+        let manager = {
+            let mut shared = self.shared();
+            if shared.checked_at.is_some_and(|at| at.elapsed() < REPLACE_PAUSE) {
+                return;
+            }
+            shared.checked_at = Some(Instant::now());
+            shared.manager.clone()
+        };
+        // Without a connection this request fails like all others, and otherwise the server answers it.
+        let answer: Result<Value, RedisError> = redis::cmd("PING").query_async(&mut manager.clone()).await;
+        let Err(error) = answer.as_ref().map_err(|error| error.clone()) else { return };
+        if !may_be_refusal(&error) {
+            return;
+        }
+        // It connects with the next request.
+        let Ok(manager) = ConnectionManager::new_lazy_with_config(self.client.clone(), manager_config())
+        else {
+            return;
+        };
+        let mut shared = self.shared();
+        (shared.manager, shared.is_refused) = (manager, true);
+        drop(shared);
+        if outage::record_failure(LOG_IN) {
+            warn!(address = %self.address, %error, "Redis refuses the connection of this process; trying again until it accepts it");
+        }
+    }
+
+    /// Notes that the server answers.
+    fn note_accepted(&self) {
+        if std::mem::take(&mut self.shared().is_refused)
+            && let Some(lasted) = outage::record_success(LOG_IN)
+        {
+            info!(address = %self.address, ?lasted, "Redis accepts the connection of this process again");
+        }
     }
 
     /// Turns an error of Redis into an error of a port.
     fn failure(&self, error: RedisError, doing: &str) -> Error {
         let doing = format!("{doing} in Redis at {}", self.address);
         let cause = crate::cause::cause(&error);
-        let failure = if is_transient(&error) {
+        let failure = if is_login_refused(&error) {
+            Error::transient(doing, format!("Redis refuses user or password of this process ({error})"))
+        } else if is_transient(&error) {
             Error::transient(doing, error)
         } else {
             Error::permanent(doing, error)
@@ -110,6 +192,24 @@ impl RedisConnection {
             None => failure,
         }
     }
+}
+
+fn manager_config() -> ConnectionManagerConfig {
+    ConnectionManagerConfig::new()
+        .set_response_timeout(Some(ANSWER_LIMIT))
+        .set_connection_timeout(Some(CONNECT_LIMIT))
+        .set_number_of_retries(RECONNECT_RETRIES)
+}
+
+/// Returns true if an error may mean that the server refuses the connection. The client library connects again after an
+/// I/O error alone.
+fn may_be_refusal(error: &RedisError) -> bool {
+    !error.is_io_error()
+}
+
+/// Returns true if the server refuses user or password. An operator can correct them while the process runs.
+pub(super) fn is_login_refused(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
 }
 
 /// Returns a script that also runs on a full server. It must free memory, or write little that does not accumulate.

@@ -27,7 +27,7 @@ pub enum Role {
 const LISTS: &[&str] = &["ZADD", "ZRANGE", "ZREM", "HSET", "HGET", "HDEL", "DEL"];
 
 /// Commands on the keys of a partition: its checkpoint and its lease.
-pub(super) const PARTITION: &[&str] = &[
+const PARTITION: &[&str] = &[
     "SET",
     "GET",
     "HSET",
@@ -56,7 +56,7 @@ pub(super) const PARTITION: &[&str] = &[
 ];
 
 /// Commands on the key of a claim.
-pub(super) const CLAIM: &[&str] = &["HSET", "HMGET", "HDEL", "PEXPIRE", "PEXPIREAT", "DEL"];
+const CLAIM: &[&str] = &["HSET", "HMGET", "HDEL", "PEXPIRE", "PEXPIREAT", "DEL"];
 
 /// Commands of a look-up of a run, by the key of a partition: see `checkpoints/run.lua`. Both roles have them.
 const LOOK_UP: &[(&str, &[&str])] = &[
@@ -87,12 +87,33 @@ pub(super) async fn check(connection: &RedisConnection, role: Role) -> Result<()
     }
     try_look_up(connection).await?;
     if role == Role::Scheduler {
-        let key = format!("{}:partitions", connection.prefix());
+        let key = partitions_key(connection.prefix());
         attempt(connection, "SMEMBERS", &key, one("SMEMBERS", &key)).await?;
         // Every cluster has this partition, and an element without a checkpoint is harmless.
         attempt(connection, "SADD", &key, arguments("SADD", &key, &["0"])).await?;
     }
     Ok(())
+}
+
+/// Returns the commands that a role uses, each with a key of the kind that it is used on. `TIME` has an empty key.
+pub(super) fn needed(role: Role, prefix: &str) -> Vec<(&'static str, String)> {
+    let of_families = families(role).iter().flat_map(|(family, commands)| {
+        commands.iter().map(move |command| (*command, format!("{prefix}:{family}probe")))
+    });
+    let of_look_up = LOOK_UP.iter().flat_map(|(name, commands)| {
+        let key = leases::key(prefix, Partition(0), name);
+        commands.iter().chain(["EVAL_RO"].iter()).map(move |command| (*command, key.clone()))
+    });
+    let partitions = match role {
+        Role::Scheduler => &["SMEMBERS", "SADD"][..],
+        Role::Worker => &[],
+    };
+    let of_partitions = partitions.iter().map(|command| (*command, partitions_key(prefix)));
+    of_families.chain(of_look_up).chain(of_partitions).chain([("TIME", String::new())]).collect()
+}
+
+fn partitions_key(prefix: &str) -> String {
+    format!("{prefix}:partitions")
 }
 
 /// Tries the commands of a look-up of a run, which write nothing, on the keys of a partition.

@@ -116,7 +116,9 @@ pub(super) fn exit_of(error: &Error) -> Exit {
         ErrorCause::Denied => Exit::Denied,
         ErrorCause::Full => Exit::Full,
         ErrorCause::Unavailable if error.retryable => Exit::Unreachable,
-        ErrorCause::Unavailable | ErrorCause::Missing | ErrorCause::Other => Exit::Error,
+        ErrorCause::Unavailable | ErrorCause::Missing | ErrorCause::Damaged | ErrorCause::Other => {
+            Exit::Error
+        }
     }
 }
 

@@ -18,12 +18,20 @@ use crate::metering::ProcessRole;
 /// eight seconds.
 const GRANT_LIMIT: Duration = Duration::from_secs(15);
 
+/// Operation of the probes of streams and of the account, as a label of metrics.
+const PROBE_NATS: &str = "probe_nats";
+
+/// Operation of the probes of Redis, as a label of metrics.
+const PROBE_REDIS: &str = "probe_redis";
+
 /// The stores of one process.
 pub(super) struct Dependencies {
     /// Appends to the log of each partition.
     pub(super) appends: Vec<Arc<Dependency>>,
     /// Checkpoints of each partition.
     pub(super) checkpoints: Vec<Arc<Dependency>>,
+    /// Takeovers of each partition. Only schedulers have them.
+    pub(super) takeovers: Vec<Arc<Dependency>>,
     /// Publishes to the job queue, and pulls from it.
     pub(super) jobs: Arc<Dependency>,
     /// Reads and writes of large values.
@@ -71,6 +79,10 @@ impl Dependencies {
         Self {
             appends: of_each("appends to log", "append"),
             checkpoints: of_each("checkpoints of partition", "checkpoint"),
+            takeovers: match role {
+                ProcessRole::Scheduler => of_each("takeover of partition", "takeover"),
+                ProcessRole::Worker => Vec::new(),
+            },
             jobs: of_traffic("queue of jobs", "queue"),
             blobs: of_traffic("large values", "blob"),
             claims: of_traffic("claims", "claim"),
@@ -80,15 +92,15 @@ impl Dependencies {
             dead_letters: of_traffic("refused submits", "dead_letter"),
             streams: streams(role, partitions)
                 .into_iter()
-                .map(|name| Arc::new(Dependency::of_probe(name)))
+                .map(|name| Arc::new(Dependency::of_probe(name, PROBE_NATS)))
                 .collect(),
             job_waits: OnceLock::new(),
-            account: Dependency::of_probe("NATS account"),
+            account: Dependency::of_probe("NATS account", PROBE_NATS),
             permissions: Dependency::of_traffic("permissions of NATS", "permission"),
             logs_room: (role == ProcessRole::Scheduler).then(LogsRoom::default),
-            redis: Dependency::of_probe("redis"),
-            redis_settings: Dependency::of_probe("settings of redis"),
-            same_redis: Dependency::of_probe("same redis"),
+            redis: Dependency::of_probe("redis", PROBE_REDIS),
+            redis_settings: Dependency::of_probe("settings of redis", PROBE_REDIS),
+            same_redis: Dependency::of_probe("same redis", PROBE_REDIS),
             redis_identity: LastIdentity::default(),
             redis_probe: match role {
                 ProcessRole::Scheduler => Probe::Partitions,
@@ -101,7 +113,7 @@ impl Dependencies {
     fn all(&self) -> impl Iterator<Item = &Dependency> {
         let probes = [&self.account, &self.permissions, &self.redis, &self.redis_settings, &self.same_redis]
             .into_iter();
-        let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints);
+        let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints).chain(&self.takeovers);
         let single = [
             &self.jobs,
             &self.blobs,
@@ -125,26 +137,54 @@ impl Dependencies {
         self.all().for_each(Dependency::export_failures);
     }
 
-    /// Returns the name of each store, with the reason if it cannot be used.
+    /// Returns the name of each store, with the reason if it cannot be used. While NATS or Redis as a whole cannot be reached,
+    /// that is the reason for each request to it.
     pub(super) fn verdicts(&self, nats: &Nats) -> Vec<(String, Result<(), String>)> {
         let connection = nats.check().map_err(|error| error.to_string());
-        let each = self.all().map(|dependency| (dependency.name().to_owned(), dependency.verdict()));
-        let grants = self
-            .job_waits
-            .get()
-            .map(|waits| ("grants of leaders".to_owned(), judge_grants(waits.summary(WaitReason::Grant))));
-        let all = std::iter::once(("nats".to_owned(), connection)).chain(each).chain(grants);
-        // Readiness, the list of workers and the statistics of schedulers have them from here.
-        all.map(|(name, verdict)| (name, verdict.map_err(|why| redact_addresses(&why).into_owned())))
-            .collect()
+        let (nats_reason, redis_reason) = (connection.clone().err(), self.redis.unreachable());
+        let verdict = |dependency: &Dependency| {
+            let of_server = match self.server_of(dependency) {
+                Some(Server::Nats) => nats_reason.as_ref(),
+                Some(Server::Redis) => redis_reason.as_ref(),
+                None => None,
+            };
+            let own = dependency.verdict();
+            own.and_then(|()| of_server.map_or(Ok(()), |reason| Err(reason.clone())))
+        };
+        let each = self.all().map(|dependency| (dependency.name().to_owned(), verdict(dependency)));
+        let all = std::iter::once(("nats".to_owned(), connection)).chain(each).chain(self.grants());
+        all.map(redacted).collect()
+    }
+
+    /// Returns the verdict on the jobs that wait for a grant. Only workers have it.
+    fn grants(&self) -> Option<(String, Result<(), String>)> {
+        let waits = self.job_waits.get()?;
+        Some(("grants of leaders".to_owned(), judge_grants(waits.summary(WaitReason::Grant))))
+    }
+
+    /// Returns the server that a kind of request is sent to. `None` for what depends on both, and for probes.
+    fn server_of(&self, dependency: &Dependency) -> Option<Server> {
+        let is_among = |each: &[Arc<Dependency>]| each.iter().any(|one| std::ptr::eq(&**one, dependency));
+        let is_one_of = |some: &[&Arc<Dependency>]| some.iter().any(|one| std::ptr::eq(&***one, dependency));
+        if is_among(&self.checkpoints) || is_one_of(&[&self.claims, &self.leases, &self.presence]) {
+            Some(Server::Redis)
+        } else if is_among(&self.appends)
+            || is_one_of(&[&self.jobs, &self.blobs, &self.submits, &self.dead_letters])
+        {
+            Some(Server::Nats)
+        } else {
+            None
+        }
     }
 
     /// Returns the stores that cannot be used, each in one line with the reason.
     pub(super) fn problems(&self, nats: &Nats) -> Vec<String> {
-        let failing = |(name, verdict): (String, Result<(), String>)| {
-            verdict.err().map(|reason| format!("{name}: {reason}"))
-        };
-        self.verdicts(nats).into_iter().filter_map(failing).collect()
+        let connection = nats.check().map_err(|error| error.to_string());
+        let each = self.all().map(|dependency| (dependency.name().to_owned(), dependency.verdict()));
+        let all = std::iter::once(("nats".to_owned(), connection)).chain(each).chain(self.grants());
+        all.map(redacted)
+            .filter_map(|(name, verdict)| verdict.err().map(|reason| format!("{name}: {reason}")))
+            .collect()
     }
 }
 
@@ -157,6 +197,18 @@ fn judge_grants(waiting: WaitSummary) -> Result<(), String> {
     let seconds = longest.as_secs();
     // `doctor` joins reasons that differ in their ends in parentheses only.
     Err(format!("no leader has decided about calls that may not be repeated (for {seconds} s, jobs: {jobs})"))
+}
+
+/// A server that a process depends on.
+#[derive(Clone, Copy)]
+enum Server {
+    Nats,
+    Redis,
+}
+
+/// Removes what is secret from a reason. Readiness, the list of workers and the statistics of schedulers have them from here.
+fn redacted((name, verdict): (String, Result<(), String>)) -> (String, Result<(), String>) {
+    (name, verdict.map_err(|why| redact_addresses(&why).into_owned()))
 }
 
 /// Returns the names of the streams that a process uses.

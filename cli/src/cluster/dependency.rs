@@ -59,6 +59,41 @@ struct FailureStreak {
     since: Instant,
     last: Instant,
     reason: String,
+    /// The store does not answer, or refuses the user, so that no request to it can succeed.
+    is_unreachable: bool,
+}
+
+/// The reason why a probe failed.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct ProbeFailure {
+    /// Class of the cause.
+    pub(super) cause: ErrorCause,
+    /// The reason in words.
+    pub(super) reason: String,
+    /// The store does not answer, or refuses the user, so that no request to it can succeed.
+    pub(super) is_unreachable: bool,
+}
+
+impl ProbeFailure {
+    /// Creates the failure of a store that answers.
+    pub(super) fn new(cause: ErrorCause, reason: impl Into<String>) -> Self {
+        Self { cause, reason: reason.into(), is_unreachable: false }
+    }
+
+    /// Creates the failure of a store that does not answer, or refuses the user.
+    pub(super) fn unreachable(cause: ErrorCause, reason: impl Into<String>) -> Self {
+        Self { is_unreachable: true, ..Self::new(cause, reason) }
+    }
+
+    /// Creates the failure of a request. A refused user is an error that a retry may overcome, and a denied permission is not.
+    pub(super) fn of_request(error: &Error) -> Self {
+        let is_unreachable = match error.cause {
+            ErrorCause::Unavailable => true,
+            ErrorCause::Denied => error.retryable,
+            _ => false,
+        };
+        Self { is_unreachable, ..Self::new(error.cause, error.to_string()) }
+    }
 }
 
 impl Dependency {
@@ -68,8 +103,8 @@ impl Dependency {
     }
 
     /// Creates a dependency for probes, which are repeated all the time.
-    pub(super) fn of_probe(name: impl Into<String>) -> Self {
-        Self { name: name.into(), operation: "probe", is_probe: true, state: Mutex::default() }
+    pub(super) fn of_probe(name: impl Into<String>, operation: &'static str) -> Self {
+        Self { name: name.into(), operation, is_probe: true, state: Mutex::default() }
     }
 
     /// Returns the name of the store or of the kind of request.
@@ -108,18 +143,14 @@ impl Dependency {
 
     /// Exports the counters of failures with zero. Otherwise the first failure of a series would not count as an increase.
     pub(super) fn export_failures(&self) {
-        if !self.is_probe {
-            for cause in ErrorCause::ALL {
-                counter!(FAILURES, "operation" => self.operation, "reason" => cause.as_str()).increment(0);
-            }
+        for cause in ErrorCause::ALL {
+            counter!(FAILURES, "operation" => self.operation, "reason" => cause.as_str()).increment(0);
         }
     }
 
     /// Counts a failure in the metrics.
     pub(super) fn count_failure(&self, reason: &'static str) {
-        if !self.is_probe {
-            counter!(FAILURES, "operation" => self.operation, "reason" => reason).increment(1);
-        }
+        counter!(FAILURES, "operation" => self.operation, "reason" => reason).increment(1);
     }
 
     /// Records a success.
@@ -127,6 +158,15 @@ impl Dependency {
         let mut state = self.state();
         state.succeeded = Some(Instant::now());
         state.failing = None;
+    }
+
+    /// Counts and records the failure of a probe.
+    pub(super) fn probe_failed(&self, failure: &ProbeFailure) {
+        self.count_failure(failure.cause.as_str());
+        self.failed_since(&failure.reason, Instant::now());
+        if let Some(streak) = &mut self.state().failing {
+            streak.is_unreachable = failure.is_unreachable;
+        }
     }
 
     /// Records a failure.
@@ -138,7 +178,13 @@ impl Dependency {
         let (now, mut state) = (Instant::now(), self.state());
         let since = state.failing.as_ref().map_or(began, |failing| failing.since);
         let reason = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS).collect();
-        state.failing = Some(FailureStreak { since, last: now, reason });
+        state.failing = Some(FailureStreak { since, last: now, reason, is_unreachable: false });
+    }
+
+    /// Returns the reason why no request to the store can succeed, if the last probes say so.
+    pub(super) fn unreachable(&self) -> Option<String> {
+        let reason = self.verdict().err()?;
+        self.state().failing.as_ref().filter(|streak| streak.is_unreachable).map(|_| reason)
     }
 
     /// Returns the time of the last success.
@@ -159,7 +205,7 @@ impl Dependency {
 
 impl RequestRecords {
     fn verdict(&self, is_probe: bool, now: Instant) -> Result<(), String> {
-        if let Some(FailureStreak { since, last, reason }) = &self.failing {
+        if let Some(FailureStreak { since, last, reason, .. }) = &self.failing {
             let is_confirmed = last.duration_since(*since) >= CONFIRMED;
             if is_confirmed && now.duration_since(*last) < FRESH {
                 return Err(format!("{reason} (for {} s)", now.duration_since(*since).as_secs()));
@@ -283,7 +329,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn probe_without_recent_answer_is_a_failure() {
-        let probe = Dependency::of_probe("LS_JOBS");
+        let probe = Dependency::of_probe("LS_JOBS", "probe_nats");
         assert!(probe.verdict().is_err());
         probe.succeeded();
         assert_eq!(probe.verdict(), Ok(()));

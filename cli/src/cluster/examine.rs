@@ -14,7 +14,7 @@ use longshore_redis::{Probe, Redis};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::connect;
 use super::judge;
@@ -38,6 +38,10 @@ const STATISTICS_TIMEOUT: Duration = Duration::from_millis(500);
 /// Deadline of a request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
+/// Time after which processes have written to a Redis that was emptied: they read its identity every three seconds, and
+/// renew their entries every five.
+const SETTLED: Duration = Duration::from_secs(6);
+
 /// The state of a cluster, with findings.
 pub(crate) struct ClusterExamination {
     /// The results of the checks.
@@ -58,7 +62,13 @@ pub(crate) struct ClusterExamination {
 
 /// Reads and judges the state of a cluster. All requests are sent at the same time.
 pub(crate) async fn examine(config: &Config) -> ClusterExamination {
-    let (nats, redis) = tokio::join!(nats(config), redis(config));
+    let (mut nats, mut redis) = tokio::join!(nats(config), redis(config));
+    if let (Ok(of_nats), Ok(of_redis)) = (&nats, &redis)
+        && judge::may_pass(of_redis, &of_nats.schedulers, pulls(of_nats))
+    {
+        sleep(SETTLED).await;
+        (nats, redis) = tokio::join!(self::nats(config), self::redis(config));
+    }
     let workers = redis.as_ref().ok().map(|seen| seen.workers.as_slice());
     let partitions = partitions::partitions(nats.as_ref().ok(), redis.as_ref().ok(), config.partitions);
     let mut findings = match &nats {

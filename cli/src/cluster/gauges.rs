@@ -70,8 +70,8 @@ pub(super) async fn waiting(
             ticks.tick().await;
             counter!("longshore_run_updates_dropped_total").absolute(events.dropped());
             measure_checkpoints(&led.borrow().clone(), &mut since, &dependencies);
-            measure_queues(&nats).await;
-            measure_backlog(&nats, &mut shown).await;
+            measure_submits(&nats).await;
+            measure_jobs(&nats, &mut shown).await;
         }
     };
     let counting = count_restored(nats.streams_restored());
@@ -107,27 +107,27 @@ fn measure_checkpoints(
     }
 }
 
-/// Measures the queues. A queue that cannot be read keeps its last value.
-async fn measure_queues(nats: &Nats) {
-    match nats.queues().await {
-        Ok(queues) => {
-            for queue in queues {
-                let labels = [("queue", queue.name)];
-                let messages = u32::try_from(queue.messages).unwrap_or(u32::MAX);
-                gauge!("longshore_queue_messages", &labels).set(messages);
-                gauge!("longshore_queue_oldest_age_seconds", &labels).set(queue.oldest.as_secs_f64());
-            }
-        }
-        Err(error) => debug!(%error, "cannot measure queues; keeping their last values"),
+/// Measures the published submits. If they cannot be read, they keep their last values.
+async fn measure_submits(nats: &Nats) {
+    match nats.waiting_submits().await {
+        Ok(submits) => show_queue("submits", submits.count, submits.oldest),
+        Err(error) => debug!(%error, "cannot measure submits; keeping their last values"),
     }
 }
 
-/// Measures the jobs of each server. A server without jobs is exported with zero if it had jobs before.
-async fn measure_backlog(nats: &Nats, shown: &mut BTreeSet<String>) {
+fn show_queue(name: &'static str, messages: u64, oldest: Duration) {
+    let labels = [("queue", name)];
+    gauge!("longshore_queue_messages", &labels).set(u32::try_from(messages).unwrap_or(u32::MAX));
+    gauge!("longshore_queue_oldest_age_seconds", &labels).set(oldest.as_secs_f64());
+}
+
+/// Measures the jobs, of all servers and of each. A server without jobs is exported with zero if it had jobs before.
+async fn measure_jobs(nats: &Nats, shown: &mut BTreeSet<String>) {
     let backlog = match nats.backlog().await {
         Ok(backlog) => backlog,
-        Err(error) => return debug!(%error, "cannot measure the jobs of servers; keeping their last values"),
+        Err(error) => return debug!(%error, "cannot measure jobs; keeping their last values"),
     };
+    show_queue("jobs", backlog.jobs(), backlog.oldest());
     let show = |server: &str, jobs: u64, oldest: Duration| {
         let labels = [("server", server.to_owned())];
         gauge!("longshore_server_jobs", &labels).set(u32::try_from(jobs).unwrap_or(u32::MAX));

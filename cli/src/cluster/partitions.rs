@@ -15,6 +15,8 @@ pub(crate) struct PartitionSnapshot {
     pub(crate) leaders: Vec<String>,
     /// The node id of the scheduler that holds the lease.
     pub(crate) lease: Option<String>,
+    /// Time since which the holder of the lease should lead the partition, if it does not.
+    pub(crate) takeover_pending_ms: Option<u64>,
     /// Time since the leader stored the partition's state.
     pub(crate) checkpoint_age_ms: Option<u64>,
     /// Size of the log in bytes.
@@ -41,6 +43,9 @@ fn partition(nats: Option<&NatsSnapshot>, redis: Option<&RedisSnapshot>, number:
                 seen.checkpoint_age_ms = seen.checkpoint_age_ms.or(led.checkpoint_age_ms);
             }
         }
+        let takeovers = nats.schedulers.iter().flat_map(|scheduler| &scheduler.takeovers);
+        let takeovers = takeovers.filter(|takeover| takeover.partition == number);
+        seen.takeover_pending_ms = takeovers.map(|takeover| takeover.pending_ms).max();
         let name = subject::log_stream(Partition(number));
         let log = nats.status.streams.iter().find(|stream| stream.name == name);
         seen.log_bytes = log.map(|log| log.bytes);

@@ -10,14 +10,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use longshore_nats::{AccountStatus, Nats, StreamStatus};
-use longshore_ports::Error;
+use longshore_ports::{Error, ErrorCause};
 use longshore_proto::subject;
 use longshore_redis::Redis;
 use metrics::gauge;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::dependencies::Dependencies;
-use super::dependency::Dependency;
+use super::dependency::{Dependency, ProbeFailure};
 use super::redis_settings::{LoggedSettings, require_no_eviction};
 
 /// Interval of the probes. Two failures in a row decide, and the probes of orchestrators come every few seconds.
@@ -50,13 +50,18 @@ async fn probe_redis(redis: &Redis, dependencies: &Dependencies, logged: &mut Lo
     let write = record_answer(&dependencies.redis, redis.probe_write(dependencies.redis_probe), |()| Ok(()));
     let settings = record_answer(&dependencies.redis_settings, redis.settings(), |settings| {
         logged.log_changes(&settings);
-        require_no_eviction(&settings)
+        require_no_eviction(&settings).map_err(|reason| ProbeFailure::new(ErrorCause::Other, reason))
     });
     tokio::join!(write, settings, dependencies.redis_identity.read(redis));
 }
 
 async fn probe_nats(nats: &Nats, dependencies: &Dependencies) {
     dependencies.permissions.record(&nats.check_permissions());
+    if let Err(error) = nats.check() {
+        let failure = ProbeFailure::unreachable(error.cause(), error.to_string());
+        dependencies.account.probe_failed(&failure);
+        return dependencies.streams.iter().for_each(|stream| stream.failed(&failure.reason));
+    }
     let each =
         dependencies.streams.clone().into_iter().map(|dependency| probe_stream(nats.clone(), dependency));
     let streams = stream::iter(each).buffer_unordered(STREAMS_AT_ONCE).collect::<Vec<Option<StreamStatus>>>();
@@ -99,45 +104,51 @@ fn fullest_log(all_logs: u64, streams: &[Option<StreamStatus>]) -> Option<u64> {
 async fn record_answer<T>(
     dependency: &Dependency,
     request: impl Future<Output = Result<T, Error>>,
-    judge: impl FnOnce(T) -> Result<(), String>,
+    judge: impl FnOnce(T) -> Result<(), ProbeFailure>,
 ) {
     let verdict = match timeout(ANSWER_LIMIT, request).await {
         Ok(Ok(answer)) => judge(answer),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_elapsed) => Err(format!("no answer within {ANSWER_LIMIT:?}")),
+        Ok(Err(error)) => Err(ProbeFailure::of_request(&error)),
+        Err(_elapsed) => {
+            let reason = format!("no answer within {ANSWER_LIMIT:?}");
+            Err(ProbeFailure::unreachable(ErrorCause::Unavailable, reason))
+        }
     };
     match verdict {
         Ok(()) => dependency.succeeded(),
-        Err(reason) => dependency.failed(&reason),
+        Err(failure) => dependency.probe_failed(&failure),
     }
 }
 
 /// Checks a stream. The error is the reason why it cannot be used. Streams whose messages are removed when they are read may
 /// be full, because reading makes room.
-fn judge_stream(stream: &StreamStatus) -> Result<(), String> {
+fn judge_stream(stream: &StreamStatus) -> Result<(), ProbeFailure> {
     let fullness = fullness(stream.bytes, stream.max_bytes);
     gauge!("longshore_stream_fullness_ratio", "stream" => stream.name.clone()).set(fullness);
     if !stream.has_leader {
-        return Err("it has no leader: too few of its servers are available".to_owned());
+        let reason = "it has no leader: too few of its servers are available";
+        return Err(ProbeFailure::new(ErrorCause::Unavailable, reason));
     }
     let is_emptied = [subject::JOBS_STREAM, subject::SUBMIT_STREAM].contains(&stream.name.as_str());
     match stream.max_bytes {
         Some(limit) if stream.refuses_when_full && !is_emptied && is_full(stream.bytes, limit) => {
-            Err(format!("full: {} of {limit} bytes are stored", stream.bytes))
+            Err(full(stream.bytes, limit))
         }
         _ => Ok(()),
     }
 }
 
 /// Checks the account. The error is the reason why nothing can be stored.
-fn judge_account(account: AccountStatus) -> Result<(), String> {
+fn judge_account(account: AccountStatus) -> Result<(), ProbeFailure> {
     gauge!("longshore_account_fullness_ratio").set(fullness(account.bytes, account.max_bytes));
     match account.max_bytes {
-        Some(limit) if is_full(account.bytes, limit) => {
-            Err(format!("full: {} of {limit} bytes are stored", account.bytes))
-        }
+        Some(limit) if is_full(account.bytes, limit) => Err(full(account.bytes, limit)),
         _ => Ok(()),
     }
+}
+
+fn full(bytes: u64, limit: u64) -> ProbeFailure {
+    ProbeFailure::new(ErrorCause::Full, format!("full: {bytes} of {limit} bytes are stored"))
 }
 
 /// Returns true if there is too little room for the next entry.
@@ -174,12 +185,12 @@ mod tests {
     fn stream_is_judged_by_its_leader_and_its_room() {
         assert_eq!(judge_stream(&stream("LS_LOG_00", 9_499)), Ok(()));
         let full = judge_stream(&stream("LS_LOG_00", 9_501));
-        assert_eq!(full, Err("full: 9501 of 10000 bytes are stored".to_owned()));
+        assert_eq!(full, Err(super::full(9_501, 10_000)));
         assert_eq!(judge_stream(&stream("LS_SUBMIT", 10_000)), Ok(()), "taking submits in makes room");
         let dropping = StreamStatus { refuses_when_full: false, ..stream("LS_DLQ", 10_000) };
         assert_eq!(judge_stream(&dropping), Ok(()), "it drops the oldest");
         let leaderless = StreamStatus { has_leader: false, ..stream("LS_LOG_00", 0) };
-        assert!(judge_stream(&leaderless).is_err_and(|reason| reason.contains("no leader")));
+        assert!(judge_stream(&leaderless).is_err_and(|failure| failure.reason.contains("no leader")));
     }
 
     #[test]

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_nats::Nats;
-use longshore_ports::outage;
+use longshore_ports::{ErrorCause, outage};
 use longshore_redis::Redis;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::dependencies::Dependencies;
+use super::dependency::ProbeFailure;
 use super::statistics;
 use crate::config::{Config, SettingKey};
 use crate::exit::Exit;
@@ -91,7 +92,8 @@ impl RedisComparison {
                 match self.compare().await {
                     Ok(is_same) => self.record_same(is_same),
                     Err(reason) => {
-                        self.dependencies.same_redis.failed(&reason);
+                        let failure = ProbeFailure::new(ErrorCause::Other, reason.as_str());
+                        self.dependencies.same_redis.probe_failed(&failure);
                         if !self.is_accepted {
                             self.require_same().await?;
                         } else if outage::record_failure(OUTAGE) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use longshore_nats::{BatchStatus, Nats, ServiceReport};
 use longshore_proto::{NodeId, Partition};
+use longshore_scheduler::{PendingTakeover, PendingTakeovers};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -26,6 +27,9 @@ pub(crate) struct SchedulerReport {
     pub(crate) node: String,
     /// The partitions that the scheduler leads.
     pub(crate) partitions: Vec<PartitionReport>,
+    /// The partitions whose lease the scheduler holds without leading them.
+    #[serde(default)]
+    pub(crate) takeovers: Vec<TakeoverReport>,
     /// The stores that the scheduler cannot use, with the reasons.
     pub(crate) problems: Vec<String>,
     /// Its use of atomic batches. `None` in the report of an older version.
@@ -45,11 +49,20 @@ pub(crate) struct PartitionReport {
     pub(crate) checkpoint_age_ms: Option<u64>,
 }
 
+/// The report of a takeover that is not complete.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct TakeoverReport {
+    /// The number of the partition.
+    pub(crate) partition: u16,
+    /// Time since which the scheduler should lead it.
+    pub(crate) pending_ms: u64,
+}
+
 /// Returns the function that creates the report of this process.
 pub(super) fn reporter(
     nats: Nats,
     node: &NodeId,
-    led: watch::Receiver<BTreeSet<Partition>>,
+    (led, takeovers): (watch::Receiver<BTreeSet<Partition>>, watch::Receiver<PendingTakeovers>),
     dependencies: Arc<Dependencies>,
 ) -> ServiceReport {
     let node = node.as_str().to_owned();
@@ -61,10 +74,16 @@ pub(super) fn reporter(
             checkpoint_age_ms: checkpoint_age(&dependencies, partition).map(millis),
         };
         let partitions = led.into_iter().map(reported).collect();
+        let takeover = |(partition, takeover): (&Partition, &PendingTakeover)| TakeoverReport {
+            partition: partition.0,
+            pending_ms: millis(takeover.since.elapsed()),
+        };
+        let takeovers = takeovers.borrow().iter().map(takeover).collect();
         let problems = reported_problems(&nats, &dependencies);
         let report = SchedulerReport {
             node: node.clone(),
             partitions,
+            takeovers,
             problems,
             atomic_batches: Some(nats.batch_status()),
             redis: dependencies.redis_identity.current(),

@@ -16,7 +16,7 @@ use super::process::ProcessTasks;
 use super::redis_identity::RedisComparison;
 use super::report::reporter;
 use super::tracked::{tracked, tracked_port};
-use super::{backend, close, connect, gauges};
+use super::{backend, close, connect, gauges, takeovers};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -45,6 +45,7 @@ pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
     longshore_scheduler::export_refusals();
+    longshore_scheduler::export_lost_entries(config.partitions);
     let mut process = compose(config, id, (&nats, &redis), &dependencies, ending);
     let stop = process.stage();
     process.start_check("the comparison of Redis", comparison.follow(stop));
@@ -74,7 +75,9 @@ fn compose(
     let led = node.led();
     let submissions = tracked_port(nats.submissions(), dependencies);
     let ingest = Ingest::new(submits, submissions, dead_letters, node.backpressure());
-    let report = reporter(nats.clone(), &id, led.clone(), Arc::clone(dependencies));
+    let takeovers = node.takeovers();
+    let leadership = (led.clone(), takeovers.clone());
+    let report = reporter(nats.clone(), &id, leadership, Arc::clone(dependencies));
 
     let mut process = ProcessTasks::new(ending);
     let stop = process.stage();
@@ -83,6 +86,8 @@ fn compose(
     let stop = process.stage();
     process.start("leadership", node.run(stop.clone()));
     process.start("the count of partitions", gauges::led(config.partitions, led.clone(), stop.clone()));
+    let recording = takeovers::record(takeovers, Arc::clone(dependencies), stop.clone());
+    process.start("the record of takeovers", recording);
     let measuring = gauges::waiting(nats.clone(), led, Arc::clone(dependencies), stop);
     process.start("the measurement of queues", measuring);
     process

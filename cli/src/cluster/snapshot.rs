@@ -7,7 +7,7 @@ use longshore_redis as redis;
 use serde::Serialize;
 
 use super::redis_data::RedisIdentity;
-use super::report::PartitionReport;
+use super::report::{PartitionReport, TakeoverReport};
 
 /// The jobs of a server in the queue.
 #[derive(Debug, Serialize)]
@@ -75,6 +75,8 @@ pub(crate) struct SchedulerSnapshot {
     pub(crate) node: String,
     /// The partitions that the scheduler leads.
     pub(crate) partitions: Vec<PartitionReport>,
+    /// The partitions whose lease the scheduler holds without leading them.
+    pub(crate) takeovers: Vec<TakeoverReport>,
     /// The stores that the scheduler cannot use.
     pub(crate) problems: Vec<String>,
     /// Its use of atomic batches. `None` for an older version.

@@ -57,12 +57,13 @@ pub(super) async fn schedulers(client: &Client, limit: Duration) -> Vec<Schedule
 
 fn scheduler(stats: ServiceStats) -> SchedulerSnapshot {
     let report = stats.endpoints.into_iter().find_map(|endpoint| endpoint.data).unwrap_or_default();
-    let SchedulerReport { node, partitions, problems, atomic_batches, redis } = report;
+    let SchedulerReport { node, partitions, takeovers, problems, atomic_batches, redis } = report;
     SchedulerSnapshot {
         id: stats.id,
         version: stats.version,
         node,
         partitions,
+        takeovers,
         problems,
         atomic_batches,
         redis,

@@ -71,6 +71,10 @@ impl RunLog for TrackedPort<dyn RunLog> {
         self.port.fullness(partition).await
     }
 
+    async fn has_lost_entries(&self, partition: Partition, from: Seq) -> Result<bool, Error> {
+        self.port.has_lost_entries(partition, from).await
+    }
+
     async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error> {
         self.port.read(partition, from).await
     }

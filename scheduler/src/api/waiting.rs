@@ -24,7 +24,9 @@ pub(super) async fn explain(view: &mut RunView, run: &Run, catalog: &dyn Catalog
     for (step, job) in view.steps.iter_mut().zip(run.jobs()) {
         let (Some(server), Some(job)) = (outstanding_server(step), job) else { continue };
         if !served.contains(&server) {
-            step.waiting_for = Some(format!("a worker that serves `{server}`: none does"));
+            // Workers that cannot write to Redis leave the list, and still pull jobs.
+            let reason = if workers.is_empty() { "no worker is listed in Redis" } else { "none does" };
+            step.waiting_for = Some(format!("a worker that serves `{server}`: {reason}"));
             step.queued = true;
         } else if requests < MOST_QUEUE_REQUESTS {
             requests += 1;

@@ -56,7 +56,10 @@ impl Driver {
         };
         let reader = backend.log.read(partition, from.next()).await?;
         let checkpointer = Checkpointer::new(backend.clone(), partition, &recovered);
-        let follower = LogFollower::start(backend.clone(), partition, recovered).await?;
+        let mut follower = LogFollower::start(backend.clone(), partition, recovered).await?;
+        if records_lost {
+            follower.pass_over_lost_before(epoch.0);
+        }
         let mut driver = Self {
             partition,
             follower,
@@ -116,7 +119,8 @@ impl Driver {
         let from = recovered.position.seq;
         let reader = self.backend.log.read(self.partition, from.next()).await?;
         let checkpointer = Checkpointer::new(self.backend.clone(), self.partition, &recovered);
-        let follower = LogFollower::start(self.backend.clone(), self.partition, recovered).await?;
+        let mut follower = LogFollower::start(self.backend.clone(), self.partition, recovered).await?;
+        follower.pass_over_lost_before(self.follower.passes_over_lost_before());
         // Replaced together: a leader that is stopped in between writes its last checkpoint from all three.
         (self.reader, self.checkpointer, self.follower) = (reader, checkpointer, follower);
         self.replay(reached, reached).await?;

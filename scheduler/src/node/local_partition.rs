@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use longshore_ports::ErrorCause;
 use tokio::task::{AbortHandle, Id};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::log_follower::DriverError;
 
 /// First and longest pause before a partition whose leader failed is taken over again. Short at first, because most failures
 /// are a connection that comes back; bounded, because no other scheduler takes the partition over meanwhile.
@@ -21,6 +24,19 @@ pub(super) struct LocalPartition {
     /// Earliest time of the next takeover.
     not_before: Instant,
     pause: Duration,
+    /// The takeover that is not complete.
+    pending: Option<PendingTakeover>,
+}
+
+/// A takeover that is not complete: the scheduler holds the lease on a partition and does not lead it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingTakeover {
+    /// Time since which the scheduler should lead the partition.
+    pub since: Instant,
+    /// Error of the last attempt, with the class of its cause.
+    pub failure: Option<(String, ErrorCause)>,
+    /// Number of failed attempts.
+    pub failures: u32,
 }
 
 struct LeaderTask {
@@ -37,6 +53,7 @@ impl LocalPartition {
             leader: None,
             not_before: Instant::now(),
             pause: FIRST_PAUSE,
+            pending: None,
         }
     }
 
@@ -74,6 +91,30 @@ impl LocalPartition {
         if let Some(leader) = &self.leader {
             leader.stop.cancel();
         }
+    }
+
+    /// Returns the takeover that is not complete, if there is one. `leads` is true if a task leads the partition now.
+    pub(super) fn pending_takeover(&mut self, leads: bool) -> Option<PendingTakeover> {
+        if leads || self.renewed_at.is_none() {
+            self.pending = None;
+            return None;
+        }
+        Some(self.pending_mut().clone())
+    }
+
+    /// Notes that the takeover, or the leadership, has failed.
+    pub(super) fn note_failure(&mut self, error: &DriverError) {
+        let pending = self.pending_mut();
+        pending.failure = Some((error.to_string(), error.cause()));
+        pending.failures = pending.failures.saturating_add(1);
+    }
+
+    fn pending_mut(&mut self) -> &mut PendingTakeover {
+        self.pending.get_or_insert_with(|| PendingTakeover {
+            since: Instant::now(),
+            failure: None,
+            failures: 0,
+        })
     }
 
     /// Notes that another scheduler has the lease. Aborts the leader without a last checkpoint, which would only delay the new

@@ -41,8 +41,8 @@ async fn every_metric_of_the_alerts_is_exported_from_the_start() {
     for reason in ["full", "quota", "unknown_workflow", "ended"] {
         counters.push(format!("longshore_requests_refused_total{{reason=\"{reason}\"}}"));
     }
-    for operation in ["append", "checkpoint", "queue", "blob", "lease", "submit", "dead_letter"] {
-        for reason in ["full", "denied", "missing", "unavailable", "other"] {
+    for operation in ["append", "checkpoint", "queue", "blob", "lease", "submit", "dead_letter", "takeover"] {
+        for reason in ["full", "denied", "missing", "damaged", "unavailable", "other"] {
             let labels = format!("operation=\"{operation}\",reason=\"{reason}\"");
             counters.push(format!("longshore_store_failures_total{{{labels}}}"));
         }

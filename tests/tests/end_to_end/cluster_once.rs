@@ -5,7 +5,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use longshore_proto::{Event, RunId, Seq};
 use longshore_tests::cluster::{Cluster, Role, once};
+use longshore_tests::cluster_log;
+use longshore_tests::lost_entries::lose_entries;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -91,6 +94,50 @@ async fn call_is_not_repeated_after_an_older_copy_of_nats_is_put_back() {
     let message = last["steps"][0]["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("older copy of NATS"), "{last}");
     assert_eq!(cluster.scratch.journal().calls().len(), runs.len(), "{}", cluster.said());
+}
+
+#[tokio::test]
+async fn call_is_not_repeated_after_nats_has_lost_its_grant() {
+    let mut cluster = Cluster::start(1, WORKERS.len(), 5_000).await;
+    cluster.scratch.write("once.json", once("once"));
+    let run = cluster.submit(&["once.json"]).await;
+    let journal = cluster.scratch.journal();
+    until("the call is being made", || journal.lines() > 0).await;
+    for member in 0..cluster.members.len() {
+        cluster.kill_member(member).await;
+    }
+    let lost = lose_grant(&cluster, &run).await;
+    cluster.redis.flushall();
+    for member in 0..cluster.members.len() {
+        cluster.start_member(member);
+    }
+    let ended = cluster.ended(&run).await;
+    assert_eq!(ended["steps"][0]["status"], "indeterminate", "{ended}");
+    assert_eq!(journal.calls().len(), 1, "{ended}\n{}", cluster.said());
+    let reported = format!("NATS has lost entry {lost} of the log");
+    assert!(cluster.said().contains(&reported), "{reported}: {}", cluster.said());
+    // The state that was built over the gap is stored, and is the start of the next takeover.
+    cluster.kill_member(0).await;
+    cluster.start_member(0);
+    let next = cluster.submit(&["once.json"]).await;
+    assert_eq!(cluster.ended(&next).await["status"], "succeeded");
+}
+
+/// Makes NATS lose the record of a call's grant. Returns its sequence.
+async fn lose_grant(cluster: &Cluster, run: &str) -> Seq {
+    let nats = cluster_log::connect(cluster.nats.url()).await;
+    let partition = run.parse::<RunId>().unwrap().partition();
+    let (log, mut found) = (nats.log(), None);
+    let mut reader = log.read(partition, Seq(1)).await.unwrap();
+    while found.is_none() {
+        let entries = reader.next(100).await.unwrap();
+        let is_grant = |event: &Result<Event, _>| matches!(event, Ok(Event::Starting { .. }));
+        found = entries.iter().find(|entry| entry.events.iter().any(is_grant)).map(|entry| entry.seq);
+    }
+    let lost = found.unwrap();
+    lose_entries(nats.client(), partition, &[lost]).await;
+    nats.close().await;
+    lost
 }
 
 fn copy_folder(from: &Path, to: &Path) {

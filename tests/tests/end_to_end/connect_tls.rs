@@ -12,6 +12,7 @@ use longshore_tests::longshore::Longshore;
 use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::port::{OwnedPort, take_port};
 use longshore_tests::redis_server::RedisServer;
+use longshore_tests::wait::{until, until_true};
 use longshore_tls::TlsFiles;
 use tempfile::TempDir;
 
@@ -161,6 +162,32 @@ async fn nats_accepts_a_client_certificate_and_an_unknown_authority_is_refused()
     nats_refusal(&server, certificates.only_ca("ca.pem")).await;
 }
 
+/// Puts the certificate and the key of this name in the place of the server's. Keeps the server's as `good`.
+fn replace_server_certificate(certificates: &Certificates, name: &str) {
+    for suffix in ["pem", "key"] {
+        let file = |name: &str| certificates.path(&format!("{name}.{suffix}"));
+        if !file("good").exists() {
+            std::fs::copy(file("server"), file("good")).expect("copies");
+        }
+        std::fs::copy(file(name), file("server")).expect("copies");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_with_a_certificate_that_is_not_valid_is_tried_again_until_it_is() {
+    let certificates = Certificates::new();
+    let mut server = nats_server(&certificates).await;
+    let nats = Nats::connect(nats_config(&server, certificates.good())).await.expect("connects");
+    replace_server_certificate(&certificates, "other");
+    server.restart().await;
+    // The client library says no more about a handshake that failed.
+    let reason = || nats.check().err().map(|error| error.to_string()).unwrap_or_default();
+    until("the certificate is refused", || reason().contains("error")).await;
+    replace_server_certificate(&certificates, "good");
+    server.restart().await;
+    until("the connection is made again", || nats.check().is_ok()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_without_tls_is_refused_if_certificates_are_set() {
     let certificates = Certificates::new();
@@ -199,14 +226,38 @@ async fn redis_server(certificates: &Certificates) -> (RedisServer, String, Owne
     (server, format!("rediss://127.0.0.1:{port}/0"), tls_port)
 }
 
-async fn redis_connects(url: &str, tls: TlsFiles) -> Result<(), redis::ConnectError> {
+async fn connect_redis(url: &str, tls: TlsFiles) -> Result<Redis, redis::ConnectError> {
     let config = RedisConfig {
         url: url.to_owned(),
         connect_deadline: Duration::from_secs(30),
         prefix: "ls".to_owned(),
         tls,
     };
-    Redis::connect(config).await.map(|_| ())
+    Redis::connect(config).await
+}
+
+async fn redis_connects(url: &str, tls: TlsFiles) -> Result<(), redis::ConnectError> {
+    connect_redis(url, tls).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_with_a_certificate_that_is_not_valid_is_tried_again_until_it_is() {
+    let certificates = Certificates::new();
+    let (server, url, _port) = redis_server(&certificates).await;
+    let redis = connect_redis(&url, certificates.good()).await.expect("connects");
+    let serve = |name: &str| {
+        let (cert, key) =
+            (certificates.text(&format!("{name}.pem")), certificates.text(&format!("{name}.key")));
+        let _: String = server.ask(&["CONFIG", "SET", "tls-cert-file", &cert, "tls-key-file", &key]);
+        let _: u64 = server.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
+    };
+    serve("other");
+    until_true("the certificate is refused", async || {
+        redis.ping().await.is_err_and(|error| error.retryable && error.to_string().contains("certificate"))
+    })
+    .await;
+    serve("server");
+    until_true("the connection is made again", async || redis.ping().await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use async_nats::jetstream;
-use longshore_tests::cluster::{Cluster, once};
+use longshore_tests::cluster::{Cluster, PARTITIONS, once};
 use longshore_tests::monitored::MonitoredProcess;
 use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::scratch::Scratch;
@@ -50,6 +50,24 @@ async fn readiness_fails_while_redis_refuses_writes() {
     let _: String = cluster.redis.ask(&["ACL", "SETUSER", "default", "allkeys"]);
     scheduler.is_ready("its keys are allowed").await;
     worker.is_ready("its keys are allowed").await;
+}
+
+#[tokio::test]
+async fn scheduler_that_cannot_read_the_log_of_a_partition_is_not_ready() {
+    let mut cluster = Cluster::start(1, 0, 0).await;
+    cluster.kill_member(0).await;
+    cluster.redis.flushall();
+    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
+    let stream = jetstream::new(client).get_stream("LS_LOG_02").await.unwrap();
+    stream.purge().sequence(2).await.unwrap();
+    let scheduler = MonitoredProcess::start(&cluster, "scheduler");
+    scheduler.is_not_ready("the log has no beginning", &["[-]takeover of partition 02", "trimmed"]).await;
+    assert!(scheduler.said().contains("the log is damaged"), "{}", scheduler.said());
+    let counted = r#"longshore_store_failures_total{operation="takeover",reason="damaged"}"#;
+    assert!(scheduler.metric(counted).is_some_and(|count| count > 0.0), "{counted}");
+    let found = cluster.client(["doctor"]).run().await.expecting(1);
+    assert!(found.stdout.contains("takeover of partition 02"), "{}", found.stdout);
+    assert_eq!(scheduler.metric("longshore_partitions_led"), Some(f64::from(PARTITIONS - 1)));
 }
 
 #[tokio::test]

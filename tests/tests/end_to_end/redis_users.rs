@@ -13,7 +13,7 @@ use longshore_redis::{ConnectError, Redis, RedisConfig, Role};
 use longshore_tests::checkpoint_commits::{LOG, delta, full, rows, run};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::redis_users::{self, users};
-use longshore_tests::wait::until;
+use longshore_tests::wait::{until, until_some, until_true};
 use longshore_tls::TlsFiles;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -179,6 +179,25 @@ async fn worker_reads_runs_and_may_not_write_them() {
         let refused = RedisServer::ask_at::<u64>(&redis_users::url(&server, "worker"), &write);
         assert_eq!(refused.expect_err("a refusal").code(), Some("NOPERM"), "{key}");
     }
+}
+
+#[tokio::test]
+async fn connection_that_was_refused_works_again_once_the_password_is_right() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = redis_users::start(folder.path(), &users(&[])).await;
+    let worker = connect(&server, "worker").await.expect("connects");
+    let set_password = |password: &str| {
+        let _: String = ask(&server, &["ACL", "SETUSER", "worker", "resetpass", &format!(">{password}")]);
+        let _: u64 = ask(&server, &["CLIENT", "KILL", "USER", "worker"]);
+    };
+    set_password("another");
+    let refused = until_some("the password is refused", async || {
+        worker.ping().await.err().filter(|error| error.cause == ErrorCause::Denied)
+    });
+    let refused = refused.await;
+    assert!(refused.retryable && refused.to_string().contains("refuses user or password"), "{refused}");
+    set_password(&redis_users::password("worker"));
+    until_true("the connection works", async || worker.ping().await.is_ok()).await;
 }
 
 #[tokio::test]

@@ -3,16 +3,22 @@
 //! It pulls from a consumer of its own, which is in the server's memory and may vanish with the server, or with a
 //! change of leaders. So the reader keeps the next sequence, checks that every entry has it, and creates another
 //! consumer after any error. A log that was trimmed, was replaced, or lost its end is an error for the caller.
+//!
+//! A server whose disk was full can come back without single messages of a stream. The consumer passes over them. The
+//! reader does so too if the stream itself says that it does not have them; otherwise the gap is an error.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy};
-use async_nats::jetstream::stream::State;
+use async_nats::jetstream::stream::{Info, State};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Message, PublishError, SubscribeError, Subscriber};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
-use longshore_ports::{Error, LogEntry, LogReader};
+use longshore_ports::retry::RetryPauses;
+use longshore_ports::{Error, ErrorCause, LogEntry, LogReader};
 use longshore_proto::{Incarnation, Partition, Seq, Timestamp, decode_events, subject};
 use serde_json::json;
 use tokio::sync::watch;
@@ -24,7 +30,7 @@ use crate::connection::Connection;
 use crate::failure::failed;
 use crate::pull::{GRACE, InboxMessage, OutstandingPulls, PullClient, PullRequest};
 use crate::streams::definitions::incarnation;
-use crate::streams::stream_info;
+use crate::streams::{state_with_deleted, stream_info};
 
 /// Entries that are requested in advance: some milliseconds of reading, so that the reader never waits for the network.
 const READ_AHEAD: usize = 1_000;
@@ -40,8 +46,10 @@ const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// Time that the server keeps a consumer without pull requests.
 const CONSUMER_IDLE: Duration = Duration::from_secs(60);
 
-/// Pause before another consumer is created.
-const REOPEN_PAUSE: Duration = Duration::from_millis(50);
+/// Pauses before another consumer is created. A stream has room for a thousand consumers, and each stays for
+/// [`CONSUMER_IDLE`].
+const REOPEN_PAUSES: RetryPauses =
+    RetryPauses { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
 
 /// A position in the log of a partition, and the consumer that delivers the entries from there.
 pub(super) struct PartitionReader {
@@ -51,6 +59,10 @@ pub(super) struct PartitionReader {
     incarnation: Incarnation,
     /// `None` after an error, until another consumer is created.
     consumer: Option<LogConsumer>,
+    /// An entry that was delivered although entries before it were not.
+    ahead: Option<LogEntry>,
+    /// Number of consumers since the last entry that did not deliver the next one.
+    failed_consumers: u32,
 }
 
 impl PartitionReader {
@@ -58,28 +70,66 @@ impl PartitionReader {
         let doing = format!("read the log of partition {partition} from {from}");
         let info = stream_info(&connection.context, &subject::log_stream(partition)).await;
         let info = info.map_err(|error| failed(doing.as_str(), error))?;
-        check_extent(from, &info.state).map_err(|refusal| Error::permanent(doing, refusal))?;
-        Ok(Self { connection, partition, next: from, incarnation: incarnation(&info), consumer: None })
+        check_extent(from, &info.state).map_err(|refusal| damaged(doing, refusal))?;
+        let incarnation = incarnation(&info);
+        Ok(Self {
+            connection,
+            partition,
+            next: from,
+            incarnation,
+            consumer: None,
+            ahead: None,
+            failed_consumers: 0,
+        })
     }
 
     /// Creates a consumer that begins at the next entry. Fails if the log does not have that entry any more.
     async fn create_consumer(&self) -> Result<LogConsumer, Error> {
-        let doing = || format!("read the log of partition {} from {}", self.partition, self.next);
+        let doing = || self.doing();
         let stream = subject::log_stream(self.partition);
         let info =
             stream_info(&self.connection.context, &stream).await.map_err(|error| failed(doing(), error))?;
-        let found = incarnation(&info);
-        if found != self.incarnation {
-            let refusal =
-                format!("the log was replaced: its incarnation is {found}, and was {}", self.incarnation);
-            return Err(Error::permanent(doing(), refusal));
-        }
-        check_extent(self.next, &info.state).map_err(|refusal| Error::permanent(doing(), refusal))?;
+        self.require_incarnation(&info)?;
+        check_extent(self.next, &info.state).map_err(|refusal| damaged(doing(), refusal))?;
         LogConsumer::open(&self.connection, stream, self.next).await.map_err(|error| failed(doing(), error))
     }
 
-    /// Decodes messages until one does not have the next sequence. The reason is found when the next consumer is
-    /// created.
+    fn doing(&self) -> String {
+        format!("read the log of partition {} from {}", self.partition, self.next)
+    }
+
+    /// Fails if the log was replaced since the reader was opened.
+    fn require_incarnation(&self, info: &Info) -> Result<(), Error> {
+        let found = incarnation(info);
+        if found == self.incarnation {
+            return Ok(());
+        }
+        let refusal =
+            format!("the log was replaced: its incarnation is {found}, and was {}", self.incarnation);
+        Err(Error::permanent(self.doing(), refusal))
+    }
+
+    /// Returns the entry that was delivered too early, if the stream does not have those before it. Safe to cancel.
+    async fn pass_over_lost(&mut self, found: Seq) -> Result<Vec<LogEntry>, Error> {
+        let stream = subject::log_stream(self.partition);
+        let info = state_with_deleted(&self.connection.context, &stream).await;
+        let info = info.map_err(|error| failed(self.doing(), error))?;
+        self.require_incarnation(&info)?;
+        let next = self.next.0;
+        let ahead = self.ahead.take();
+        if !are_lost(next..found.0, &info.state) {
+            self.consumer = None;
+            let refusal = format!(
+                "NATS delivers entry {found} as the next one, although stream {stream} has entry {next}: restart nats-server, \
+                 and look at its log"
+            );
+            return Err(damaged(self.doing(), refusal));
+        }
+        self.next = found.next();
+        Ok(ahead.into_iter().map(|entry| LogEntry { lost: found.0 - next, ..entry }).collect())
+    }
+
+    /// Decodes messages until one does not have the next sequence. A later one is kept in `ahead`.
     fn decode(&mut self, first: Message, max: usize) -> Vec<LogEntry> {
         let (mut entries, mut events) = (Vec::new(), 0);
         let mut message = Some(first);
@@ -89,6 +139,10 @@ impl PartitionReader {
                     self.next = entry.seq.next();
                     events += entry.events.len();
                     entries.push(entry);
+                }
+                Some(entry) if entry.seq > self.next => {
+                    self.ahead = Some(entry);
+                    break;
                 }
                 _ => {
                     self.consumer = None;
@@ -108,6 +162,9 @@ impl PartitionReader {
 impl LogReader for PartitionReader {
     async fn next(&mut self, max: usize) -> Result<Vec<LogEntry>, Error> {
         loop {
+            if let Some(found) = self.ahead.as_ref().map(|entry| entry.seq) {
+                return self.pass_over_lost(found).await;
+            }
             // A message that left the consumer is returned in the same step, so a cancelled call loses none.
             let consumer = match self.consumer.take() {
                 Some(consumer) => consumer,
@@ -117,6 +174,7 @@ impl LogReader for PartitionReader {
                 Ok(message) => {
                     let entries = self.decode(message, max.clamp(1, READ_AHEAD));
                     if !entries.is_empty() {
+                        self.failed_consumers = 0;
                         return Ok(entries);
                     }
                 }
@@ -126,10 +184,22 @@ impl LogReader for PartitionReader {
                 }
             }
             if self.consumer.is_none() {
-                sleep(REOPEN_PAUSE).await;
+                sleep(REOPEN_PAUSES.after(self.failed_consumers)).await;
+                self.failed_consumers = self.failed_consumers.saturating_add(1);
             }
         }
     }
+}
+
+/// Returns an error about entries that the log should have.
+fn damaged(doing: String, refusal: String) -> Error {
+    Error::permanent(doing, refusal).with_cause(ErrorCause::Damaged)
+}
+
+/// Returns true if a stream says that it has none of these sequences, although it has later ones.
+fn are_lost(sequences: Range<u64>, state: &State) -> bool {
+    let deleted: BTreeSet<u64> = state.deleted.iter().flatten().copied().collect();
+    sequences.end <= state.last_sequence && sequences.into_iter().all(|seq| deleted.contains(&seq))
 }
 
 /// Fails unless a log holds the entry `next`, or that is the one after its last.
@@ -153,7 +223,7 @@ fn entry(context: &Context, message: Message) -> Option<LogEntry> {
     let seq = Seq(info.stream_sequence);
     let millis = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     let body = message.message.payload.to_vec();
-    Some(LogEntry { seq, at: Timestamp::from_millis(millis), events: decode_events(&body), body })
+    Some(LogEntry { seq, lost: 0, at: Timestamp::from_millis(millis), events: decode_events(&body), body })
 }
 
 /// An ephemeral consumer of a log.
@@ -264,6 +334,10 @@ mod tests {
         .expect("a state");
         for (next, good) in [(4, false), (5, true), (9, true), (10, true), (11, false)] {
             assert_eq!(check_extent(Seq(next), &state).is_ok(), good, "{next}");
+        }
+        state.deleted = Some(vec![6, 7]);
+        for (range, lost) in [(6..8, true), (6..7, true), (5..7, false), (7..9, false), (6..10, false)] {
+            assert_eq!(are_lost(range.clone(), &state), lost, "{range:?}");
         }
         (state.first_sequence, state.last_sequence) = (0, 0);
         assert!(check_extent(Seq(1), &state).is_ok(), "an empty log");

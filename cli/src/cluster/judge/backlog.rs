@@ -42,6 +42,10 @@ pub(super) fn queue(backlog: &Result<Backlog, String>, workers: Option<&[WorkerE
             1 => "one job is waiting or delivered".to_owned(),
             _ => format!("{waiting} jobs are waiting or delivered"),
         };
+        let text = match backlog.acknowledged {
+            0 => text,
+            kept => format!("{text}; NATS has kept messages of jobs that are done: {kept}"),
+        };
         findings.push(Finding::new(NAME, FindingLevel::Good, &text));
     }
     findings
@@ -86,7 +90,7 @@ mod tests {
     fn waiting(oldest: u64, pulls: u64) -> Result<Backlog, String> {
         let (server, oldest) = ("crm".to_owned(), Duration::from_secs(oldest));
         let crm = ServerBacklog { server, jobs: 1, out: 0, pulls, has_consumer: pulls > 0, oldest };
-        Ok(Backlog { servers: vec![crm], unlisted: 0 })
+        Ok(Backlog { servers: vec![crm], ..Backlog::default() })
     }
 
     fn worker(server: &str) -> WorkerEntry {
@@ -115,6 +119,9 @@ mod tests {
         );
         assert_eq!(judged(waiting(9, 1), Some(&[worker("crm")])).0, FindingLevel::Good);
         assert_eq!(judged(waiting(301, 1), Some(&[worker("crm")])).0, FindingLevel::Doubtful);
+        let kept = Backlog { acknowledged: 8, ..Backlog::default() };
+        let text = "empty; NATS has kept messages of jobs that are done: 8";
+        assert_eq!(judged(Ok(kept), Some(&[])), (FindingLevel::Good, text.to_owned()));
         assert_eq!(judged(Ok(Backlog::default()), Some(&[])), (FindingLevel::Good, "empty".to_owned()));
     }
 

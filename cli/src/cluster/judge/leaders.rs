@@ -15,9 +15,15 @@ use crate::output::Elapsed;
 const CHECKPOINT_DOUBTFUL: Duration = Duration::from_secs(30);
 const CHECKPOINT_WRONG: Duration = Duration::from_secs(300);
 
+/// Duration of a takeover that is wrong. A takeover takes seconds, and up to a minute after an outage of all NATS servers.
+const TAKEOVER_WRONG: Duration = Duration::from_secs(60);
+
 /// Judges the schedulers and the partitions.
 pub(super) fn schedulers(seen: &[SchedulerSnapshot], partitions: &[PartitionSnapshot]) -> Vec<Finding> {
+    let holds_a_lease = partitions.iter().any(|seen| seen.lease.is_some());
     let mut findings = vec![match seen.len() {
+        0 if holds_a_lease => Finding::new("schedulers", FindingLevel::Wrong, "none answers, although they renew leases in Redis")
+            .help("they have no connection to NATS, or an account of their own: `/readyz` of a scheduler shows the reason, such as a wrong password"),
         0 => Finding::new("schedulers", FindingLevel::Wrong, "none answers; no run is advanced")
             .help("start one with `longshore scheduler`"),
         1 => Finding::new("schedulers", FindingLevel::Good, "one answers"),
@@ -57,6 +63,11 @@ fn leaders(partitions: &[PartitionSnapshot]) -> Finding {
         numbers.map(|seen| Partition(seen.partition).to_string()).collect::<Vec<_>>().join(", ")
     };
     let unled = named(&|seen| seen.leaders.is_empty() && seen.lease.is_none());
+    let wrong = TAKEOVER_WRONG.as_millis();
+    let not_taken_over = named(&|seen| {
+        seen.leaders.is_empty()
+            && seen.takeover_pending_ms.is_some_and(|pending| u128::from(pending) >= wrong)
+    });
     let being_taken_over = named(&|seen| seen.leaders.is_empty());
     let led_twice = named(&|seen| seen.leaders.len() > 1);
     let not_by_holder =
@@ -64,6 +75,10 @@ fn leaders(partitions: &[PartitionSnapshot]) -> Finding {
     if !unled.is_empty() {
         Finding::new(NAME, FindingLevel::Wrong, &format!("no scheduler leads {unled}"))
             .help("a scheduler takes them over within 8 seconds, or within a minute after an outage of all NATS servers; if not, its log has the reason")
+    } else if !not_taken_over.is_empty() {
+        let text = format!("not taken over for more than {}: {not_taken_over}", Elapsed(TAKEOVER_WRONG));
+        Finding::new(NAME, FindingLevel::Wrong, &text)
+            .help("the log of the holder of the lease has the reason; a long log without a checkpoint takes minutes")
     } else if !being_taken_over.is_empty() {
         Finding::new(NAME, FindingLevel::Doubtful, &format!("being taken over: {being_taken_over}"))
             .help("this takes seconds, or up to a minute after an outage of all NATS servers; if it lasts, the log of the holder of the lease has the reason")
@@ -135,6 +150,10 @@ mod tests {
             (FindingLevel::Good, "the only one has a leader".to_owned())
         );
         assert_eq!(judged(led(&["a"], None, None)).0, FindingLevel::Good, "without Redis, the log decides");
+        for (pending, level) in [(59_000, FindingLevel::Doubtful), (60_000, FindingLevel::Wrong)] {
+            let seen = PartitionSnapshot { takeover_pending_ms: Some(pending), ..led(&[], Some("a"), None) };
+            assert_eq!(judged(seen).0, level, "{pending}");
+        }
         assert_eq!(judged(led(&[], None, None)), (FindingLevel::Wrong, "no scheduler leads 03".to_owned()));
         assert_eq!(
             judged(led(&[], Some("a"), None)),
@@ -151,6 +170,7 @@ mod tests {
             version: String::new(),
             node: node.to_owned(),
             partitions: Vec::new(),
+            takeovers: Vec::new(),
             problems: Vec::new(),
             atomic_batches: Some(BatchStatus { setting, used }),
             redis: None,

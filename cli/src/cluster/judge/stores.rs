@@ -95,7 +95,10 @@ fn split_partition(store: &str) -> (&str, Option<u16>) {
 /// Returns a reason without the parts that differ between equal problems: the duration, the run, and the partition.
 fn common_reason(store: &str, partition: Option<u16>, reason: &str) -> String {
     let reason = reason.split(" (for ").next().unwrap_or(reason);
-    let reason = reason.replace(&format!("stream {store}"), "it").replace(store, "it");
+    // Names of streams are no words of a sentence, as other names are.
+    let is_stream = !store.contains(' ') && store.contains("LS_");
+    let reason = reason.replace(&format!("stream {store}"), "it");
+    let reason = if is_stream { reason.replace(store, "it") } else { reason };
     let words = reason.split(' ').map(|word| if word.starts_with(RUN_ID_PREFIX) { "a run" } else { word });
     let reason = words.collect::<Vec<_>>().join(" ");
     let Some(partition) = partition.map(Partition) else { return reason };
@@ -134,6 +137,8 @@ fn lacks_permission(problem: &str) -> bool {
         "the user executing the script can't",
         "noauth",
         "not enabled for account",
+        "refuses user or password",
+        "refuses the user of this process",
     ]
     .iter()
     .any(|words| problem.contains(words))
@@ -146,7 +151,11 @@ fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
     let problem = problem.to_lowercase();
     let names = |words: &[&str]| words.iter().any(|word| problem.contains(word));
     let is_not_stored = do_streams_answer && names(&["no answer", "not acknowledged"]);
-    if is_not_stored && names(&["appends to log", "queue of jobs", "large values"]) {
+    if names(&["refuses user or password", "refuses the user of this process"]) {
+        Some(
+            "give that process the present user and password: it tries again by itself, and only a changed address needs a restart",
+        )
+    } else if is_not_stored && names(&["appends to log", "queue of jobs", "large values"]) {
         Some(
             "NATS answers, but stores nothing. If its log has `no space left on device`, or another error of its disk, make \
              room and then restart nats-server: since 2.14 such a stream accepts no messages until the server is restarted",
@@ -223,6 +232,16 @@ mod tests {
     }
 
     #[test]
+    fn name_of_a_store_in_a_sentence_is_not_replaced() {
+        let problem =
+            "list of workers: add this process to the list of workers in Redis: timed out (for 3 s)";
+        let findings = problems(&[("a", &[problem.to_owned()])]);
+        let expected =
+            "list of workers: add this process to the list of workers in Redis: timed out (reported by a)";
+        assert_eq!(texts(&findings), [expected]);
+    }
+
+    #[test]
     fn missing_permission_is_distinguished_from_a_full_store() {
         let lacks = |problem: &str| {
             let problems = problems(&[("a", &[problem.to_owned()])]);
@@ -230,6 +249,10 @@ mod tests {
         };
         assert!(lacks("redis: write a key: NOPERM: this user has no permissions to run the 'set' command"));
         assert!(lacks("claims: claim: The user executing the script can't access at least one of the keys"));
+        assert!(lacks(
+            "nats: NATS refuses the user of this process, or its password (authorization violation)"
+        ));
+        assert!(lacks("redis: ping in Redis at a:1: Redis refuses user or password of this process (x)"));
         assert!(!lacks("redis: write a key: OOM: command not allowed when used memory > 'maxmemory'"));
     }
 }

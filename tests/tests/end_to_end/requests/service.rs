@@ -92,7 +92,7 @@ async fn run_without_a_worker_shows_it_and_can_be_cancelled() {
     cluster.push(WORKFLOW).await;
     let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits")["run"].clone();
     let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
-    assert_eq!(view["steps"][0]["waiting_for"], "a worker that serves `crm`: none does");
+    assert_eq!(view["steps"][0]["waiting_for"], "a worker that serves `crm`: no worker is listed in Redis");
     let entry = WorkerEntry {
         worker: "worker".parse().expect("a node"),
         version: "1".to_owned(),
