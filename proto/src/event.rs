@@ -42,6 +42,12 @@ pub enum Signal {
         /// Reason, for display.
         reason: String,
     },
+    /// End the run at once, whatever its steps do: no report is awaited and no further step begins, not even one that asks to run
+    /// after a cancel.
+    Terminate {
+        /// Reason, for display.
+        reason: String,
+    },
 }
 
 /// The purpose of a timer.

@@ -206,10 +206,9 @@ impl Intake {
         self.backend.log.append(partition, submitted).await.map(drop)
     }
 
-    /// Cancels a run of a namespace. Returns once the signal is in the log; the run ends a little later. A run of another
-    /// namespace ignores the signal.
-    pub async fn cancel(&self, namespace: &Namespace, run: RunId, reason: &str) -> Result<(), Error> {
-        let signal = Signal::Cancel { reason: reason.to_owned() };
+    /// Sends a request to a run of a namespace. Returns once it is in the log; the run changes a little later. A run of another
+    /// namespace ignores the request.
+    pub async fn signal(&self, namespace: &Namespace, run: RunId, signal: Signal) -> Result<(), Error> {
         let event = Event::Signalled { run, namespace: namespace.clone(), signal };
         self.backend.log.append(run.partition(), &[event]).await.map(drop)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueHint};
 use longshore_ports::RunCursor;
-use longshore_proto::{RunStatus, StepPath, WorkflowName};
+use longshore_proto::{RunStatus, Signal, StepPath, WorkflowName};
 
 use super::shared::RunSourceArgs;
 use super::value::{NameValue, SinceTime};
@@ -77,6 +77,9 @@ pub(crate) struct RunsCancelArgs {
     /// Cancel without asking
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// End the runs at once: no call is waited for, and no step begins, not even one with `if: always()`
+    #[arg(long)]
+    pub(crate) terminate: bool,
     /// The reason, which is stored with the run
     #[arg(long, value_name = "TEXT", default_value = "cancelled on the command line")]
     pub(crate) reason: String,
@@ -85,6 +88,14 @@ pub(crate) struct RunsCancelArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) source: RunSourceArgs,
+}
+
+impl RunsCancelArgs {
+    /// Returns the request that is sent to the runs.
+    pub(crate) fn signal(&self) -> Signal {
+        let reason = self.reason.clone();
+        if self.terminate { Signal::Terminate { reason } } else { Signal::Cancel { reason } }
+    }
 }
 
 #[derive(Debug, Args)]

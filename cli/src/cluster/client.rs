@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use longshore_nats::NatsClient;
 use longshore_ports::{DeadLetter, RunPage, RunQuery, WorkflowVersion};
 use longshore_proto::{
-    CallUpdate, Digest, Namespace, RunId, RunSummary, RunView, StepPath, SubmitBody, TraceContext,
+    CallUpdate, Digest, Namespace, RunId, RunSummary, RunView, Signal, StepPath, SubmitBody, TraceContext,
     WorkflowName, subject,
 };
 use longshore_scheduler::Verb;
@@ -155,9 +155,14 @@ impl Client {
         self.ask(Verb::List, &body).await
     }
 
-    /// Cancels a run. Returns the scheduler's message if the run has already ended.
-    pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<Option<String>, Failure> {
-        match self.answer::<Value>(Verb::Cancel, &json!({ "run": run, "reason": reason })).await? {
+    /// Cancels or terminates a run. Returns the scheduler's message if the run has already ended.
+    pub(crate) async fn cancel(&self, run: RunId, signal: &Signal) -> Result<Option<String>, Failure> {
+        // Schedulers of older versions refuse a field that they do not know.
+        let body = match signal {
+            Signal::Cancel { reason } => json!({ "run": run, "reason": reason }),
+            Signal::Terminate { reason } => json!({ "run": run, "reason": reason, "terminate": true }),
+        };
+        match self.answer::<Value>(Verb::Cancel, &body).await? {
             Ok(_) => Ok(None),
             Err(Refusal { reason, failure }) if reason == ENDED => Ok(Some(failure.message)),
             Err(refusal) => Err(refusal.failure),

@@ -8,8 +8,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use longshore_embedded::{Access, Embedded, OpenError, RunWatch, RunWatchers};
 use longshore_ports::{Backend, RunPage, RunQuery};
-use longshore_proto::Retention;
-use longshore_proto::{Digest, NodeId, Partition, RunId, RunView};
+use longshore_proto::{Digest, NodeId, Partition, Retention, RunId, RunView, Signal};
 use longshore_scheduler::{Driver, Intake};
 use tokio_util::sync::CancellationToken;
 
@@ -135,11 +134,11 @@ impl OpenDataDir {
         Ok(self.backend.checkpoints.runs(RunQuery::default()).await?)
     }
 
-    /// Appends cancels of runs. The processes that hold their partitions apply them.
-    pub(crate) async fn cancel(&self, runs: &[RunId], reason: &str) -> Result<(), Failure> {
+    /// Appends a request to runs: to cancel or to terminate them. The processes that hold their partitions apply it.
+    pub(crate) async fn signal(&self, runs: &[RunId], signal: &Signal) -> Result<(), Failure> {
         let (intake, namespace) = (Intake::new(self.backend.clone(), 1), namespace()?);
-        let cancels = stream::iter(runs).map(|run| intake.cancel(&namespace, *run, reason));
-        Ok(cancels.buffer_unordered(CANCELS_AT_ONCE).try_collect().await?)
+        let signals = stream::iter(runs).map(|run| intake.signal(&namespace, *run, signal.clone()));
+        Ok(signals.buffer_unordered(CANCELS_AT_ONCE).try_collect().await?)
     }
 
     /// Cancels interrupted runs of one partition, without making a call. Returns false if a process holds the partition. A
@@ -148,14 +147,14 @@ impl OpenDataDir {
         &mut self,
         partition: Partition,
         runs: &[RunId],
-        reason: &str,
+        signal: &Signal,
     ) -> Result<bool, Failure> {
         // The first takeover records that the jobs in flight are lost, so that the cancel ends their steps. The second one
         // applies the cancel and writes it to a checkpoint.
         if !self.take_over(partition).await? {
             return Ok(false);
         }
-        self.cancel(runs, reason).await?;
+        self.signal(runs, signal).await?;
         self.lead(partition).await?;
         if let Some(driver) = self.drivers.remove(&partition) {
             let stop = CancellationToken::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use longshore_embedded::{Embedded, RunWatch, RunWatchers};
 use longshore_ports::{Blobs, JobQueue};
-use longshore_proto::{CallUpdate, RunId, RunView};
+use longshore_proto::{CallUpdate, RunId, RunView, Signal};
 use longshore_scheduler::{DriverError, Intake, LeadershipEnd, SubmitError, SubmitRequest, fill_outputs};
 use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{ServerPool, ServersConfig};
@@ -124,7 +124,8 @@ impl LocalProcess {
 
     /// Cancels a run.
     pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Failure> {
-        Ok(self.intake.cancel(&namespace()?, run, reason).await?)
+        let signal = Signal::Cancel { reason: reason.to_owned() };
+        Ok(self.intake.signal(&namespace()?, run, signal).await?)
     }
 
     /// Waits until the worker or a driver ends without having been stopped, and returns the failure. Cancel-safe.

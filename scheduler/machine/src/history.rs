@@ -229,7 +229,9 @@ impl World {
             }
             HistoryInput::Cancel(which) if !self.runs.is_empty() => {
                 let run = self.runs[which % self.runs.len()];
-                let signal = Signal::Cancel { reason: "test".to_owned() };
+                let reason = "test".to_owned();
+                let is_hard = which.is_multiple_of(4);
+                let signal = if is_hard { Signal::Terminate { reason } } else { Signal::Cancel { reason } };
                 self.append(Event::Signalled { run, namespace: Namespace::default(), signal });
             }
             HistoryInput::Wait(millis) => {

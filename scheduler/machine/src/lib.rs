@@ -40,6 +40,7 @@ mod scope;
 mod settle;
 mod step;
 mod stop;
+mod terminate;
 mod timers;
 mod value;
 mod view;
@@ -260,13 +261,17 @@ impl Machine {
             Event::NotCalled { job } => {
                 self.change(job.run, effects, |run, plan, _, _| settle::note_not_called(run, plan, job))
             }
-            Event::Signalled { run, namespace, signal: Signal::Cancel { reason } } => {
+            Event::Signalled { run, namespace, signal } => {
                 // The sender may have been unable to read the run, so its namespace is checked here.
                 if self.live.get(run).is_some_and(|run| run.namespace != *namespace) {
                     return Err(RecordIgnored::OtherNamespace);
                 }
-                self.change(*run, effects, |run, plan, now, effects| {
-                    stop::cancel(run, plan, reason, now, effects)
+                self.change(*run, effects, |run, plan, now, effects| match signal {
+                    Signal::Cancel { reason } => stop::cancel(run, plan, reason, now, effects),
+                    Signal::Terminate { reason } => {
+                        terminate::terminate(run, reason, now, effects);
+                        Ok(())
+                    }
                 })
             }
             Event::Evaluated { run, step, number, result } => {

@@ -117,6 +117,10 @@ impl Scenario {
                 let signal = Signal::Cancel { reason: reason.to_owned() };
                 self.record(Event::Signalled { run: self.run, namespace: Namespace::default(), signal })
             }
+            "terminate" => {
+                let signal = Signal::Terminate { reason: rest.to_owned() };
+                self.record(Event::Signalled { run: self.run, namespace: Namespace::default(), signal })
+            }
             "lead" => {
                 let mut event = leader(rest == "with its jobs lost");
                 if let Event::LeaderAnnounced { records_lost, .. } = &mut event {

@@ -35,9 +35,14 @@ pub(super) fn cancel(
         return end_lost(run, now).then_some(()).ok_or(RecordIgnored::AlreadyStopping);
     }
     run.status = RunStatus::Cancelling;
-    run.cancel_reason = Some(truncate(reason, REASON_CHARS).into_owned());
+    run.cancel_reason = Some(kept_reason(reason));
     recall(run, plan, |_| true, now, effects);
     Ok(())
+}
+
+/// Returns the part of a reason that is kept.
+pub(super) fn kept_reason(reason: &str) -> String {
+    truncate(reason, REASON_CHARS).into_owned()
 }
 
 /// Ends the stopped calls whose process is gone and which were not sent again, because no report of them will arrive. Returns
@@ -100,7 +105,7 @@ pub(super) fn grace_is_over(run: &mut Run, index: StepIndex, now: Timestamp) {
 }
 
 /// Ends a call whose report the run no longer waits for.
-fn end_unreported(run: &mut Run, index: StepIndex, why: &str, now: Timestamp) {
+pub(super) fn end_unreported(run: &mut Run, index: StepIndex, why: &str, now: Timestamp) {
     run.change(index, |step| {
         let message = if step.may_have_called() {
             format!("{why}; the call may have happened")

@@ -115,6 +115,9 @@ pub(super) struct CancelBody {
     _existed: IgnoredAny,
     #[serde(default)]
     pub(super) reason: String,
+    /// The run ends at once, without its cleanup.
+    #[serde(default)]
+    pub(super) terminate: bool,
 }
 
 #[derive(Deserialize)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_machine::Run;
 use longshore_ports::{Backend, Catalog, DeadLetters, RunPage, RunQuery, RunRow, WorkflowVersion};
-use longshore_proto::{IdError, Namespace, RunId, RunView, SubmitBody};
+use longshore_proto::{IdError, Namespace, RunId, RunView, Signal, SubmitBody};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::sleep;
@@ -138,9 +138,10 @@ impl RequestHandlers {
     }
 
     async fn handle_cancel(&self, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
-        let CancelBody { run, reason, .. } = read(request).await?;
-        let reason = if reason.is_empty() { "asked for" } else { &reason };
-        self.cancel(&request.namespace, run, reason).await?;
+        let CancelBody { run, reason, terminate, .. } = read(request).await?;
+        let reason = if reason.is_empty() { "asked for".to_owned() } else { reason };
+        let signal = if terminate { Signal::Terminate { reason } } else { Signal::Cancel { reason } };
+        self.cancel(&request.namespace, run, signal).await?;
         document(json!({ "run": run }))
     }
 
@@ -168,11 +169,11 @@ impl RequestHandlers {
         Ok(RunPage { incomplete, ..page? })
     }
 
-    /// Cancels a run. Returns once the signal is in the log; the run ends a little later.
+    /// Cancels or terminates a run. Returns once the signal is in the log; the run ends a little later.
     ///
     /// While runs cannot be read, the signal is appended without a check. The leader ignores it for a run that is unknown, of
     /// another namespace, or has ended.
-    async fn cancel(&self, namespace: &Namespace, run: RunId, reason: &str) -> Result<(), Refusal> {
+    async fn cancel(&self, namespace: &Namespace, run: RunId, signal: Signal) -> Result<(), Refusal> {
         match self.find(namespace, run).await {
             Ok(row) if row.summary.status.is_terminal() => {
                 return Err(Refusal::Ended { run, status: row.summary.status });
@@ -183,7 +184,7 @@ impl RequestHandlers {
             }
             Err(refusal) => return Err(refusal),
         }
-        Ok(self.submits.intake.cancel(namespace, run, reason).await?)
+        Ok(self.submits.intake.signal(namespace, run, signal).await?)
     }
 
     /// Returns the stored row of a run of a namespace. A run that is not found is unknown only if the checkpoint covers the

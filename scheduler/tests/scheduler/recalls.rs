@@ -8,8 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_ports::{Backend, Delivery, Error, GrantWaiter, JobQueue};
-use longshore_proto::Retention;
-use longshore_proto::{DeliveryId, Grant, Job, JobId, Partition, RunId, ServerName};
+use longshore_proto::{DeliveryId, Grant, Job, JobId, Partition, Retention, RunId, ServerName, Signal};
 use longshore_scheduler::{Driver, Intake, SubmitRequest};
 use serde_json::Map;
 use tempfile::TempDir;
@@ -131,7 +130,10 @@ impl Fixture {
 
     async fn cancel(&self, run: RunId) {
         let namespace = "default".parse().expect("a namespace");
-        self.intake.cancel(&namespace, run, "not wanted").await.expect("appends");
+        self.intake
+            .signal(&namespace, run, Signal::Cancel { reason: "not wanted".to_owned() })
+            .await
+            .expect("appends");
     }
 
     async fn end(mut self) {

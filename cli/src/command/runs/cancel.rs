@@ -52,7 +52,7 @@ async fn named(args: &RunsCancelArgs, client: &Client, output: &Output) -> Resul
     for text in &args.runs {
         let cancelled = async {
             let run = find_cluster_run(client, text).await?;
-            Ok((run, client.cancel(run, &args.reason).await?))
+            Ok((run, client.cancel(run, &args.signal()).await?))
         };
         match cancelled.await {
             Ok((run, None)) => {
@@ -191,8 +191,8 @@ async fn cancel_all(
     output: &Output,
 ) -> Result<CancelCounts, Failure> {
     let mut counts = CancelCounts { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
-    let report = CancelReport { output, json: args.json };
-    let requests = stream::iter(runs).map(async |run| (*run, client.cancel(*run, &args.reason).await));
+    let (report, signal) = (CancelReport { output, json: args.json }, args.signal());
+    let requests = stream::iter(runs).map(async |run| (*run, client.cancel(*run, &signal).await));
     let mut answers = pin!(requests.buffer_unordered(AT_ONCE));
     while let Some((run, answer)) = answers.next().await {
         match answer {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use longshore_ports::{RunPage, RunQuery};
-use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView};
+use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView, Signal};
 
 use super::super::result::status_participle;
 use super::cancelled::{CancelOutcome, CancelReport};
@@ -45,7 +45,7 @@ pub(super) async fn cancel_local(args: RunsCancelArgs, output: &Output) -> Resul
     } else {
         given_runs(&args, local, report).await?
     };
-    cancel(&data, &chosen, &args.reason, report).await?;
+    cancel(&data, &chosen, &args.signal(), report).await?;
     Ok(exit)
 }
 
@@ -102,7 +102,7 @@ async fn matching_runs(args: &RunsCancelArgs, local: DirectoryRuns) -> Result<Ve
 async fn cancel(
     data: &Path,
     chosen: &[RunId],
-    reason: &str,
+    signal: &Signal,
     report: CancelReport<'_>,
 ) -> Result<(), Failure> {
     if chosen.is_empty() {
@@ -115,7 +115,7 @@ async fn cancel(
     let mut opened = OpenDataDir::open(data, node::name()?).await?;
     let cancelled = async {
         for (partition, runs) in &by_partition {
-            cancel_in(&mut opened, *partition, runs, reason, report).await?;
+            cancel_in(&mut opened, *partition, runs, signal, report).await?;
         }
         Ok(())
     };
@@ -129,11 +129,11 @@ async fn cancel_in(
     opened: &mut OpenDataDir,
     partition: Partition,
     runs: &[RunId],
-    reason: &str,
+    signal: &Signal,
     report: CancelReport<'_>,
 ) -> Result<(), Failure> {
-    if !opened.cancel_interrupted(partition, runs, reason).await? {
-        opened.cancel(runs, reason).await?;
+    if !opened.cancel_interrupted(partition, runs, signal).await? {
+        opened.signal(runs, signal).await?;
         for run in runs {
             let message = format!("cancelling {run}; `longshore watch {run}` follows it to its end");
             report.print(run, CancelOutcome::Cancelling, &message)?;

@@ -243,3 +243,58 @@ fn a_run_that_has_ended_cannot_be_cancelled() {
         "#,
     );
 }
+
+const ALWAYS: &str = "
+steps:
+  - { id: a, call: s/t }
+  - id: g
+    needs: []
+    parallel:
+      - { id: b, call: s/t, retry: 3 }
+      - { id: c, call: s/t, needs: [b] }
+  - { id: clean, call: s/t, if: always() }
+";
+
+#[test]
+fn a_terminated_run_ends_at_once_and_begins_nothing() {
+    check(
+        ALWAYS,
+        r#"
+        submit            -> dispatch a#1, dispatch b#1
+        start a#1 by w1-1 -> grant a#1 to w1-1
+        terminate enough  -> recall a#1, recall b#1, cancelled at a: cancelled: the run was terminated; the call may have happened
+        status            -> a indeterminate, g cancelled, b cancelled, c skipped, clean skipped
+        reason            -> enough
+        settle b#1 output 1 -> refused: no such run, or it has ended
+        "#,
+    );
+}
+
+#[test]
+fn a_cancelled_run_whose_cleanup_does_not_end_can_be_terminated() {
+    check(
+        TWO,
+        r#"
+        submit                 -> dispatch a#1
+        cancel too slow        -> recall a#1, dispatch clean#1
+        cancel                 -> refused: the run is stopping already
+        terminate enough       -> recall clean#1, cancelled
+        status                 -> a cancelled, b skipped, clean cancelled
+        reason                 -> too slow
+        "#,
+    );
+}
+
+#[test]
+fn a_run_that_waits_for_an_evaluation_can_be_terminated() {
+    check(
+        "steps: [{ id: a, call: s/t }, { id: b, call: s/t, with: { n: '${{ steps.a.output }}' } }]",
+        r#"
+        submit                -> dispatch a#1
+        settle a#1 large rows -> evaluate b#1
+        terminate enough      -> cancelled
+        status                -> a succeeded, b cancelled
+        evaluate b#1          -> not awaited
+        "#,
+    );
+}

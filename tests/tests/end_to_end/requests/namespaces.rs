@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use longshore_proto::Signal;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -50,7 +51,7 @@ async fn unchecked_cancel_does_not_stop_a_run_of_another_namespace() {
     // While Redis is unreachable, only the leader can check a cancel in the log.
     let intake =
         longshore_scheduler::Intake::new(cluster.backend.clone(), crate::requests::harness::PARTITIONS);
-    intake.cancel(&others, id, "not theirs").await.expect("appends");
+    intake.signal(&others, id, Signal::Cancel { reason: "not theirs".to_owned() }).await.expect("appends");
     cluster.settle(job, json!([])).await;
     let ended = async {
         loop {

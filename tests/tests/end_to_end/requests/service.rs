@@ -121,6 +121,33 @@ async fn run_without_a_worker_shows_it_and_can_be_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cancelled_run_whose_cleanup_no_worker_serves_is_terminated() {
+    let cluster = Cluster::start().await;
+    let steps = "[{ id: a, call: crm/x }, { id: clean, call: nobody/x, if: always() }]";
+    cluster.push(&format!("longshore: v1\nname: stuck\nsteps: {steps}\n")).await;
+    let run = cluster.ask("submit", json!({ "workflow": "stuck" })).await.expect("submits")["run"].clone();
+    let until = async |status: &str| {
+        let shown = async {
+            loop {
+                let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
+                if view["status"] == status {
+                    return view;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, shown).await.expect("it comes to that")
+    };
+    cluster.ask("cancel", json!({ "run": run })).await.expect("cancels");
+    let view = until("cancelling").await;
+    assert_eq!(view["steps"][1]["status"], "running", "no worker serves it");
+    cluster.ask("cancel", json!({ "run": run, "terminate": true })).await.expect("terminates");
+    let view = until("cancelled").await;
+    assert_eq!(view["steps"][1]["status"], "cancelled");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn run_queued_behind_others_shows_it() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
