@@ -26,8 +26,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use longshore_proto::Namespace;
-use longshore_proto::Retention;
+use longshore_proto::{Namespace, Retention};
 use longshore_tls::TlsFiles;
 use longshore_worker::mcp::Secrets;
 

@@ -18,8 +18,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_ports::{Backend, Error, ErrorCause, Lease, RunUpdates, outage};
-use longshore_proto::Retention;
-use longshore_proto::{NodeId, Partition};
+use longshore_proto::{NodeId, Partition, Retention};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};

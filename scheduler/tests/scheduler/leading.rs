@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded, RunWatch, RunWatchers};
 use longshore_ports::{Backend, Delivery, RunQuery};
-use longshore_proto::Retention;
 use longshore_proto::{
-    Attempt, Digest, Event, Fault, FaultClass, NodeId, Outcome, Partition, Payload, RunId, RunStatus,
-    RunView, Semantics, Settlement, Timestamp, WorkflowRef,
+    Attempt, Digest, Event, Fault, FaultClass, NodeId, Outcome, Partition, Payload, Retention, RunId,
+    RunStatus, RunView, Semantics, Settlement, Timestamp, WorkflowRef,
 };
 use longshore_scheduler::{Driver, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::{Map, Value, json};

@@ -9,8 +9,7 @@ use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_ports::{
     Backend, CheckpointDelta, Checkpoints, CommitResult, Error, LoadedCheckpoint, RunPage, RunQuery, RunRow,
 };
-use longshore_proto::Retention;
-use longshore_proto::{CheckpointMark, Event, Namespace, Partition, RunId, Timestamp};
+use longshore_proto::{CheckpointMark, Event, Namespace, Partition, Retention, RunId, Timestamp};
 use longshore_scheduler::{Driver, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::Map;
 use tempfile::TempDir;

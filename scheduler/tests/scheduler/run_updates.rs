@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded};
 use longshore_ports::{Backend, ChangedRun, Delivery, RunUpdates};
-use longshore_proto::Retention;
-use longshore_proto::{Event, Partition, RunId};
+use longshore_proto::{Event, Partition, Retention, RunId};
 use longshore_scheduler::{Driver, DriverError, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::{Map, json};
 use tempfile::TempDir;

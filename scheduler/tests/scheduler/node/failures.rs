@@ -7,8 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_embedded::RunWatchers;
 use longshore_ports::{Backend, Error, LogReader, RunLog};
-use longshore_proto::Retention;
-use longshore_proto::{Event, Incarnation, Partition, Seq};
+use longshore_proto::{Event, Incarnation, Partition, Retention, Seq};
 use longshore_scheduler::Driver;
 
 use super::harness::{Cluster, PARTITIONS};

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_proto::Retention;
-use longshore_proto::{ClaimResult, Partition, Seq};
+use longshore_proto::{ClaimResult, Partition, Retention, Seq};
 use longshore_scheduler::{NodeConfig, Refusal, SubmitHandler, SubmitRequest};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
