@@ -3,6 +3,7 @@
 mod bodies;
 mod dead_letters;
 mod error_response;
+mod filters;
 mod handlers;
 mod run_value;
 mod truncate;

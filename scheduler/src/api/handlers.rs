@@ -35,6 +35,9 @@ use crate::value_count::REQUEST_LIMIT_BYTES;
 const FIND_TRIES: u32 = 5;
 const FIND_PAUSE: Duration = Duration::from_millis(100);
 
+/// Longest reason of a cancel, in bytes. The log keeps every reason for good, also of a run that has ended meanwhile.
+const CANCEL_REASON_BYTES: usize = 4 * 1024;
+
 /// The handlers of all requests.
 pub struct RequestHandlers {
     pub(super) backend: Backend,
@@ -133,12 +136,18 @@ impl RequestHandlers {
         let ListBody { status, workflow, since, labels, indeterminate, after, limit, .. } =
             read(request).await?;
         let (namespace, statuses) = (Some(request.namespace.clone()), status.into_statuses());
+        let labels = labels.0;
         let query = RunQuery { namespace, statuses, workflow, since, labels, indeterminate, after, limit };
         document(truncate::list(self.list(query).await?))
     }
 
     async fn handle_cancel(&self, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
         let CancelBody { run, reason, .. } = read(request).await?;
+        if reason.len() > CANCEL_REASON_BYTES {
+            let (bytes, limit) = (reason.len(), CANCEL_REASON_BYTES);
+            let error = format!("the request is refused: `reason` has {bytes} bytes; the limit is {limit}");
+            return Err(Refusal::Malformed(error));
+        }
         let reason = if reason.is_empty() { "asked for" } else { &reason };
         self.cancel(&request.namespace, run, reason).await?;
         document(json!({ "run": run }))
