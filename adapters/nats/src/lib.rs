@@ -46,6 +46,7 @@ pub use self::batch::{BatchSetting, BatchStatus};
 use self::blobs::BlobStore;
 pub use self::config::NatsConfig;
 use self::connection::Connection;
+pub use self::dead_letters::DEAD_LETTER_TRIM_PERCENT;
 use self::dead_letters::DeadLetterStream;
 pub use self::error::{ConnectError, NEEDED_VERSION, UnusableConnection};
 use self::job_queue::NatsJobQueue;

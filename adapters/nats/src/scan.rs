@@ -1,4 +1,4 @@
-//! Reads all messages that a stream holds now, from a sequence to its end.
+//! Reads or counts all messages that a stream holds now, from a sequence to its end.
 
 use std::time::Duration;
 
@@ -62,13 +62,31 @@ pub(super) async fn scan(
         // The first messages alone are of no use: callers want the newest ones.
         _ => Err(Error::permanent(doing(), TooManyMessages { filter: filter.to_owned(), pending })),
     };
-    // A stream has room for a thousand consumers. One that cannot be deleted expires.
+    delete_consumer(connection, stream, &name).await;
+    messages
+}
+
+/// Counts the messages whose subject matches `filter`, from sequence `from` on.
+pub(super) async fn count(
+    connection: &Connection,
+    stream: &str,
+    filter: &str,
+    from: u64,
+) -> Result<u64, Error> {
+    let name = format!("count-{:032x}", rand::random::<u128>());
+    let pending = create_consumer(connection, stream, &name, filter, from).await;
+    let pending = pending.map_err(|error| failed(format!("read stream {stream}"), error))?;
+    delete_consumer(connection, stream, &name).await;
+    Ok(pending)
+}
+
+/// Deletes the consumer of a scan. A stream has room for a thousand consumers, and one that cannot be deleted expires.
+async fn delete_consumer(connection: &Connection, stream: &str, name: &str) {
     let deleted: Result<ConsumerDeleted, _> =
         request(&connection.context, format!("CONSUMER.DELETE.{stream}.{name}"), &EmptyRequest {}).await;
     if let Err(error) = deleted {
         debug!(%error, stream, "cannot delete the consumer of a scan; it expires");
     }
-    messages
 }
 
 /// Reads `count` messages, or fewer if some were removed meanwhile.
