@@ -17,6 +17,7 @@ mod error;
 mod failure;
 mod job_queue;
 mod log;
+mod missing_texts;
 mod nkey;
 mod plaintext;
 mod publisher;
@@ -105,6 +106,15 @@ impl NatsClient {
     /// If the server does not answer.
     pub async fn backlog(&self) -> Result<Backlog, Error> {
         backlog::read(&self.connection).await
+    }
+
+    /// Returns the registered workflows, as `<namespace>/<name>`, whose text is gone, so that their submits are refused. Only
+    /// the hundred that were registered last are looked at.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn workflows_without_text(&self) -> Result<Vec<String>, Error> {
+        missing_texts::find(&self.connection).await
     }
 
     /// Closes the connection.

@@ -40,6 +40,7 @@ struct ConsumerDeleted {}
 /// A message of a stream.
 pub(super) struct StoredMessage {
     pub(super) seq: u64,
+    pub(super) subject: String,
     pub(super) body: Bytes,
 }
 
@@ -112,7 +113,8 @@ async fn read(
             Ok(Some(InboxMessage::Message(message))) => {
                 let message = jetstream::Message { message, context: connection.context.clone() };
                 let seq = message.info().map_err(|error| Error::permanent(doing(), error))?.stream_sequence;
-                messages.push(StoredMessage { seq, body: message.message.payload });
+                let subject = message.message.subject.to_string();
+                messages.push(StoredMessage { seq, subject, body: message.message.payload });
             }
             Ok(Some(InboxMessage::PullEnded(_))) => break,
             Ok(Some(InboxMessage::ConsumerError(reason))) => return Err(Error::transient(doing(), reason)),
