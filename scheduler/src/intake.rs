@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use longshore_ports::{Backend, Error, ErrorCause, clock};
 use longshore_proto::{
-    Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Semantics, Signal, TraceContext,
-    subject::BLOBS_STREAM,
+    BLOB_VALUE_LIMIT, Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Semantics,
+    Signal, TraceContext, subject::BLOBS_STREAM,
 };
 use longshore_workflow::{Diagnostics, InputProblems, Plan, compile};
 use serde_json::{Map, Value};
@@ -17,6 +17,7 @@ use tracing::{error, warn};
 use crate::blocking::CheckSlots;
 use crate::payload::put_value;
 use crate::submit_request::SubmitRequest;
+use crate::value_count::{TooManyValues, check_json};
 
 /// Maximum number of inputs (given or declared) that are checked on the thread of the runtime: about 1 ms of work.
 const FEW_INPUTS: usize = 64;
@@ -52,6 +53,9 @@ pub enum SubmitError {
     /// The inputs do not fit the workflow.
     #[error("{0}")]
     Inputs(InputProblems),
+    /// The inputs hold more values than a run can read.
+    #[error("the inputs are refused: {0}")]
+    TooManyValues(#[from] TooManyValues),
     /// The text of a registered workflow is gone.
     #[error("the text of workflow {} is gone: push it again", .0.short())]
     TextMissing(Digest),
@@ -231,6 +235,7 @@ impl Intake {
         let inputs = if text.len() <= INLINE_LIMIT_BYTES {
             Payload::Inline(inputs)
         } else {
+            check_json(text.as_bytes(), BLOB_VALUE_LIMIT)?;
             put_value(&*self.backend.blobs, text).await.map_err(store_error)?
         };
         let (workflow, semantics) = (plan.reference(), Semantics::NEWEST);

@@ -48,3 +48,4 @@ pub use refusal::Refusal;
 pub use run_metrics::{export_lost_entries, export_refusals};
 pub use submit::{SubmitHandler, SubmitReceipt};
 pub use submit_request::SubmitRequest;
+pub use value_count::TooManyValues;

@@ -211,7 +211,7 @@ impl Refusal {
             Self::UnknownWorkflow { .. } => "unknown_workflow",
             Self::UnknownVersion { .. } | Self::AmbiguousVersion { .. } => "unknown_version",
             Self::Submit(SubmitError::Workflow(_)) => "invalid_workflow",
-            Self::Submit(SubmitError::Inputs(_)) => "invalid_inputs",
+            Self::Submit(SubmitError::Inputs(_) | SubmitError::TooManyValues(_)) => "invalid_inputs",
             Self::Submit(SubmitError::TextMissing(_)) => "workflow_missing",
             Self::Full { .. } | Self::Submit(SubmitError::BlobsFull(_)) => "full",
             Self::Submit(SubmitError::Backend(error)) | Self::Backend(error)
@@ -258,7 +258,9 @@ impl Refusal {
             }
             Self::UnknownDeadLetter(_) | Self::NoValue(_) | Self::ValueGone { .. } => 404,
             Self::Quota { .. } => 429,
-            Self::Submit(SubmitError::Workflow(_) | SubmitError::Inputs(_)) => 400,
+            Self::Submit(
+                SubmitError::Workflow(_) | SubmitError::Inputs(_) | SubmitError::TooManyValues(_),
+            ) => 400,
             Self::TooLarge { .. } => 413,
             Self::UnknownWorkflow { .. } | Self::UnknownVersion { .. } | Self::UnknownRun(_) => 404,
             Self::IdTaken { .. } | Self::Ended { .. } | Self::IncompleteDeadLetter(_) => 409,
