@@ -105,7 +105,7 @@ impl Verb {
             Self::Submit => "{workflow, id?, version?, inputs?}",
             Self::Get => "{run}",
             Self::Output => "{run, step?, content?, offset?}",
-            Self::List => "{status?, workflow?, since?, labels?, after?, limit?}",
+            Self::List => "{status?, workflow?, since?, labels?, indeterminate?, after?, limit?, wait?}",
             Self::Cancel => "{run, reason?}",
             Self::Workflows => "{}",
             Self::Workflow => "{workflow, version?}",

@@ -79,6 +79,9 @@ pub(super) struct ListBody {
     pub(super) labels: LabelFilter,
     #[serde(default)]
     pub(super) indeterminate: bool,
+    /// True to wait until the list has every run that was submitted before the request.
+    #[serde(default)]
+    pub(super) wait: bool,
     pub(super) after: Option<RunCursor>,
     #[serde(default)]
     pub(super) limit: usize,

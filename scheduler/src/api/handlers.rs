@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use longshore_machine::Run;
 use longshore_ports::{Backend, Catalog, DeadLetters, RunPage, RunQuery, RunRow, WorkflowVersion};
-use longshore_proto::{IdError, Namespace, RunId, RunView, SubmitBody};
+use longshore_proto::{IdError, Incarnation, Namespace, Partition, RunId, RunView, Seq, SubmitBody};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::sleep;
@@ -133,8 +134,11 @@ impl RequestHandlers {
     }
 
     async fn handle_list(&self, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
-        let ListBody { status, workflow, since, labels, indeterminate, after, limit, .. } =
+        let ListBody { status, workflow, since, labels, indeterminate, after, limit, wait, .. } =
             read(request).await?;
+        if wait {
+            self.wait_for_checkpoints().await?;
+        }
         let (namespace, statuses) = (Some(request.namespace.clone()), status.into_statuses());
         let labels = labels.0;
         let query = RunQuery { namespace, statuses, workflow, since, labels, indeterminate, after, limit };
@@ -207,20 +211,53 @@ impl RequestHandlers {
         if let Some(row) = self.row(namespace, run).await? {
             return Ok(row);
         }
-        let Backend { log, checkpoints, .. } = &self.backend;
-        let (incarnation, tail) = tokio::try_join!(log.incarnation(partition), log.tail(partition))?;
+        let end = self.log_end(partition).await?;
         for _ in 0..FIND_TRIES {
             // The mark before the row: a row that is read later is at least as new as the mark.
-            let mark = checkpoints.mark(partition).await?;
+            let is_covered = self.is_covered(partition, &end).await?;
             if let Some(row) = self.row(namespace, run).await? {
                 return Ok(row);
             }
-            if mark.is_some_and(|mark| mark.incarnation == incarnation && mark.seq >= tail) {
+            if is_covered {
                 return Err(Refusal::UnknownRun(run));
             }
             sleep(FIND_PAUSE).await;
         }
-        Err(Refusal::NotStored { run, cause: checkpoints.probe().await.err() })
+        Err(Refusal::NotStored { run, cause: self.backend.checkpoints.probe().await.err() })
+    }
+
+    /// Waits until the checkpoint of every partition covers its log as of the call, so that a list has every run whose submit
+    /// was answered before.
+    async fn wait_for_checkpoints(&self) -> Result<(), Refusal> {
+        let each = (0..self.submits.partitions).map(|number| self.wait_for_checkpoint(Partition(number)));
+        try_join_all(each).await.map(drop)
+    }
+
+    async fn wait_for_checkpoint(&self, partition: Partition) -> Result<(), Refusal> {
+        let end = self.log_end(partition).await?;
+        for _ in 0..FIND_TRIES {
+            if self.is_covered(partition, &end).await? {
+                return Ok(());
+            }
+            sleep(FIND_PAUSE).await;
+        }
+        Err(Refusal::ListBehind { partition, cause: self.backend.checkpoints.probe().await.err() })
+    }
+
+    /// Returns the incarnation of a log and its last sequence.
+    async fn log_end(&self, partition: Partition) -> Result<(Incarnation, Seq), Refusal> {
+        let log = &self.backend.log;
+        Ok(tokio::try_join!(log.incarnation(partition), log.tail(partition))?)
+    }
+
+    /// Returns true if the checkpoint of a partition has everything up to an end of its log.
+    async fn is_covered(
+        &self,
+        partition: Partition,
+        (incarnation, tail): &(Incarnation, Seq),
+    ) -> Result<bool, Refusal> {
+        let mark = self.backend.checkpoints.mark(partition).await?;
+        Ok(mark.is_some_and(|mark| mark.incarnation == *incarnation && mark.seq >= *tail))
     }
 
     /// Returns the row of a run of a namespace as of the last checkpoint.
