@@ -58,6 +58,7 @@ pub use self::service::{ServiceReport, serve};
 pub use self::status::{AccountStatus, ConsumerStatus, NatsStatus, StreamStatus};
 use self::streams::StreamLayout;
 use self::streams::created::CreatedStreams;
+pub use self::streams::restore::{RestoredStreams, StreamKind};
 use self::submit_queue::SubmitQueue;
 
 /// A connection of a client. It sends requests and receives events, and needs neither JetStream nor a stream.
@@ -137,7 +138,7 @@ pub struct Nats {
     dead_letters: Arc<DeadLetterStream>,
     events: RunEvents,
     /// Number of missing streams that this process created again.
-    restored: watch::Sender<u64>,
+    restored: watch::Sender<RestoredStreams>,
 }
 
 impl Nats {
@@ -163,7 +164,9 @@ impl Nats {
             ),
         }
         connection.spawn(subscriptions::recover(connection.clone()));
-        connection.spawn(streams::restore::restore(connection.clone(), layout, nats.restored.clone()));
+        let (restored, replacements) = (nats.restored.clone(), nats.jobs.replacement_counter());
+        connection.spawn(streams::restore::restore(connection.clone(), layout, restored));
+        connection.spawn(streams::replaced_queue::watch(connection.clone(), replacements));
         Ok(nats)
     }
 
@@ -239,8 +242,8 @@ impl Nats {
         self.events.clone()
     }
 
-    /// Returns the number of streams that vanished while this process ran, and that it created again, empty.
-    pub fn streams_restored(&self) -> watch::Receiver<u64> {
+    /// Returns the numbers of streams that vanished while this process ran, and that it created again, empty.
+    pub fn streams_restored(&self) -> watch::Receiver<RestoredStreams> {
         self.restored.subscribe()
     }
 
