@@ -96,7 +96,7 @@ fn describe() {
     describe_counter!("longshore_step_retries_total", "Further attempts, by server and reason.");
     describe_counter!("longshore_tool_calls_total", "Tool calls, by server, tool and outcome.");
     describe_histogram!("longshore_tool_call_duration_seconds", Unit::Seconds, "Duration of tool calls.");
-    let up = "1 if the last attempt to connect to an MCP server succeeded, else 0.";
+    let up = "1 if the last attempt to connect to an MCP server succeeded and one of its last three calls was answered, else 0.";
     describe_gauge!("longshore_mcp_server_up", up);
     describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
     let waiting = "Jobs of this worker that wait before their call, by reason: claim or grant.";
