@@ -55,7 +55,9 @@ pub enum Refusal {
         by: String,
     },
     /// No workflow is registered under this name.
-    #[error("no workflow `{workflow}` is registered in namespace `{namespace}`: push it first")]
+    #[error(
+        "no workflow `{workflow}` is registered in namespace `{namespace}`: check both names, or push it"
+    )]
     UnknownWorkflow {
         /// The namespace.
         namespace: Namespace,

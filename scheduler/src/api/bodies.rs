@@ -140,6 +140,12 @@ pub(super) struct DeadLetterBody {
 /// Decodes the body of a request. An empty body means an empty object. A large body is decoded on another thread.
 pub(super) async fn read<T: RequestBody + Send + 'static>(request: &ApiRequest) -> Result<T, Refusal> {
     let body = request.body.as_slice();
+    let is_message_pack =
+        |(name, value): &(String, String)| name == "content-type" && value.contains("msgpack");
+    if request.headers.iter().any(is_message_pack) {
+        let reason = "the request is refused: a request is JSON; only a published submit may be MessagePack";
+        return Err(Refusal::Malformed(reason.to_owned()));
+    }
     if body.len() > REQUEST_LIMIT_BYTES {
         return Err(Refusal::TooLarge { bytes: body.len(), limit: REQUEST_LIMIT_BYTES });
     }
@@ -206,6 +212,12 @@ mod tests {
         assert!(all.limit == 0 && all.status.into_statuses().is_empty());
         let two = read::<ListBody>(&request(r#"{"status": ["failed", "running"]}"#)).await.expect("a list");
         assert_eq!(two.status.into_statuses(), [RunStatus::Failed, RunStatus::Running]);
+        let packed = ApiRequest {
+            headers: vec![("content-type".to_owned(), "application/msgpack".to_owned())],
+            ..request("{}")
+        };
+        let refused = read::<ListBody>(&packed).await.err().expect("refused").to_string();
+        assert!(refused.contains("a request is JSON"), "{refused}");
         let long = format!(r#"{{"{}": 1}}"#, "x".repeat(100_000));
         let long = read::<ListBody>(&request(&long)).await.err().expect("refused").to_string();
         assert!(long.contains("unknown field `xxx") && long.len() < 2_000, "{}", long.len());
