@@ -231,7 +231,9 @@ async fn next_end(updates: &mut Subscriber) -> Result<(), BenchError> {
             status => {
                 let why = run.error.map(|fault| fault.message).unwrap_or_default();
                 let message = format!("run {} is {}: {why}", run.run, status.as_str());
-                return Err(BenchError::other(message).help("only runs that succeed are measured"));
+                return Err(BenchError::other(message).help(
+                    "the tool gets the argument `text` alone, and has to answer with an object that holds it",
+                ));
             }
         }
     }

@@ -89,10 +89,14 @@ fn describe() {
     describe_counter!("longshore_runs_finished_total", "Runs that ended, by workflow and status.");
     describe_histogram!("longshore_run_duration_seconds", Unit::Seconds, "From submit to end of a run.");
     describe_counter!("longshore_steps_finished_total", "Steps that ended, by workflow, step and status.");
+    describe_counter!(
+        "longshore_steps_indeterminate_total",
+        "Steps whose call may have happened, and was not repeated."
+    );
     describe_counter!("longshore_step_retries_total", "Further attempts, by server and reason.");
     describe_counter!("longshore_tool_calls_total", "Tool calls, by server, tool and outcome.");
     describe_histogram!("longshore_tool_call_duration_seconds", Unit::Seconds, "Duration of tool calls.");
-    let up = "1 if the last attempt to connect to an MCP server succeeded, else 0.";
+    let up = "1 if the last attempt to connect to an MCP server succeeded and one of its last three calls was answered, else 0.";
     describe_gauge!("longshore_mcp_server_up", up);
     describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
     let waiting = "Jobs of this worker that wait before their call, by reason: claim or grant.";

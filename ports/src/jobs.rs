@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_proto::{DeliveryId, Grant, Job, JobId, ServerName};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Error, GrantWaiter};
@@ -46,6 +47,12 @@ pub trait JobQueue: Send + Sync {
 
     /// Returns true if the queue keeps its jobs when this process ends.
     fn outlives_process(&self) -> bool;
+
+    /// Returns a receiver that changes when the queue was created again and has lost its jobs, so that leaders publish them
+    /// again. `None` for a queue that cannot be lost while its process runs.
+    fn replacements(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 
     /// Takes up to `max` jobs for a server. Waits up to `wait` for the first one, and may return none.
     ///

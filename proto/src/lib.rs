@@ -68,7 +68,9 @@ pub use id::{
 pub use job::{Job, OnToolError, TraceContext};
 pub use outcome::{AttemptRecord, Outcome, Output, ServerInstance, Settlement};
 pub use pattern::{PATTERN_LIMIT_BYTES, match_units, pattern_weight, wide_case_folds};
-pub use payload::{BLOB_LIMIT_BYTES, INLINE_LIMIT_BYTES, Payload, SpilledPayload};
+pub use payload::{
+    BLOB_LIMIT_BYTES, BLOB_VALUE_LIMIT, INLINE_LIMIT_BYTES, Payload, SpilledPayload, has_too_many_values,
+};
 pub use policy::{
     Backoff, IN_PLACE_RETRY_LIMIT, MAX_TIMEOUT_FACTOR, RepeatSafety, RetryDecision, RetryPolicy,
 };

@@ -14,6 +14,10 @@ pub const INLINE_LIMIT_BYTES: usize = 64 * 1024;
 /// in a file that a tool reads itself.
 pub const BLOB_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
+/// The largest number of values in a blob of JSON: elements, and names and values of objects. A run that reads it takes about
+/// 130 MiB of memory in the worst case.
+pub const BLOB_VALUE_LIMIT: usize = 1_000_000;
+
 /// A JSON value, or a reference to a large one.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +66,26 @@ impl Payload {
     }
 }
 
+/// Returns true if a value holds more than [`BLOB_VALUE_LIMIT`] values, itself among them.
+pub fn has_too_many_values(value: &Value) -> bool {
+    let (mut count, mut rest) = (0_usize, vec![value]);
+    while let Some(value) = rest.pop() {
+        count += 1;
+        match value {
+            Value::Array(items) => rest.extend(items),
+            Value::Object(fields) => {
+                count += fields.len();
+                rest.extend(fields.values());
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        if count + rest.len() > BLOB_VALUE_LIMIT {
+            return true;
+        }
+    }
+    false
+}
+
 impl From<Value> for Payload {
     fn from(value: Value) -> Self {
         Self::Inline(value)
@@ -71,6 +95,17 @@ impl From<Value> for Payload {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_names_and_values_count() {
+        let list = |count| Value::Array(vec![Value::Null; count]);
+        assert!(!has_too_many_values(&list(BLOB_VALUE_LIMIT - 1)), "with the list itself");
+        assert!(has_too_many_values(&list(BLOB_VALUE_LIMIT)));
+        let nested = |count| serde_json::json!({ "a": list(count), "b": [{}] });
+        // The object, its two names, the two lists, the object in one.
+        assert!(!has_too_many_values(&nested(BLOB_VALUE_LIMIT - 6)));
+        assert!(has_too_many_values(&nested(BLOB_VALUE_LIMIT - 5)));
+    }
 
     #[test]
     fn value_above_the_limit_becomes_a_blob_and_a_reference() {

@@ -109,6 +109,17 @@ pub fn dead_letter(namespace: Option<&Namespace>, code: &str) -> String {
     }
 }
 
+/// Returns the subjects of all dead letters of a namespace, by the token of the namespace.
+pub fn dead_letters_of(namespace: &str) -> String {
+    format!("{ROOT}.dlq.{namespace}.*")
+}
+
+/// Returns the token of the namespace in the subject of a dead letter.
+pub fn dead_letter_namespace(subject: &str) -> Option<&str> {
+    let rest = subject.strip_prefix(ROOT)?.strip_prefix(".dlq.")?;
+    rest.split('.').next()
+}
+
 /// Returns the subject of a request to the NATS micro service.
 pub fn api(namespace: &Namespace, verb: &str) -> String {
     format!("{ROOT}.api.{namespace}.{verb}")
@@ -167,6 +178,7 @@ mod tests {
         assert_eq!(submit_namespace(&subject), Some("team"));
         assert_eq!(submit_namespace("longshore.v1.evt.team"), None);
         assert_eq!(dead_letter(Some(&team), "malformed"), "longshore.v1.dlq.team.malformed");
+        assert_eq!(dead_letter_namespace("longshore.v1.dlq.team.malformed"), Some("team"));
         assert!(NO_NAMESPACE.parse::<Namespace>().is_err());
     }
 

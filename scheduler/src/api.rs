@@ -3,6 +3,7 @@
 mod bodies;
 mod dead_letters;
 mod error_response;
+mod filters;
 mod handlers;
 mod run_value;
 mod truncate;
@@ -104,7 +105,7 @@ impl Verb {
             Self::Submit => "{workflow, id?, version?, inputs?}",
             Self::Get => "{run}",
             Self::Output => "{run, step?, content?, offset?}",
-            Self::List => "{status?, workflow?, since?, labels?, after?, limit?}",
+            Self::List => "{status?, workflow?, since?, labels?, indeterminate?, after?, limit?, wait?}",
             Self::Cancel => "{run, reason?}",
             Self::Workflows => "{}",
             Self::Workflow => "{workflow, version?}",

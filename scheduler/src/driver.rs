@@ -19,11 +19,13 @@ mod takeover;
 mod unsent_jobs;
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::time::Duration;
 
 use longshore_machine::{Effect, Effects};
 use longshore_ports::{Backend, LogEntry, LogReader};
 use longshore_proto::{Epoch, Event, Partition, RunId, RunView};
+use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +69,8 @@ pub struct Driver {
     effects: Effects,
     updates: PendingUpdates,
     outstanding: OutstandingJobs,
+    /// Changes when the queue has lost its jobs.
+    queue_replacements: Option<watch::Receiver<u64>>,
 }
 
 impl Driver {
@@ -131,7 +135,7 @@ impl Driver {
         self.follower.machine.epoch() <= self.epoch
     }
 
-    /// Applies entries and performs effects until another leader announces itself, or the checkpoint is lost.
+    /// Applies entries and performs effects until another leader announces itself, or the checkpoint or the queue is lost.
     async fn work(&mut self) -> Result<CheckpointStatus, DriverError> {
         while self.is_leader() {
             let wake = self.until_wake();
@@ -144,6 +148,8 @@ impl Driver {
                 () = self.recalls.send() => {}
                 event = self.evaluations.next() => self.append_evaluated(event).await?,
                 () = self.unsent_jobs.due() => self.send_again().await?,
+                // The caller sends the outstanding jobs again.
+                () = changed(&mut self.queue_replacements) => return Ok(CheckpointStatus::Intact),
                 entries = self.reader.next(BATCH_ENTRIES) => self.process(entries?).await?,
                 () = tokio::time::sleep(wake) => self.tick().await?,
             }
@@ -259,4 +265,14 @@ impl Driver {
         self.evaluations.start(evaluations, &self.follower.machine);
         Ok(())
     }
+}
+
+/// Waits for a change; for ever if there can be none. Safe to cancel.
+async fn changed(receiver: &mut Option<watch::Receiver<u64>>) {
+    if let Some(receiver) = receiver
+        && receiver.changed().await.is_ok()
+    {
+        return;
+    }
+    pending().await
 }

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use longshore_ports::{Backend, Error, ErrorCause, clock};
 use longshore_proto::{
-    Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Semantics, Signal, TraceContext,
-    subject::BLOBS_STREAM,
+    BLOB_VALUE_LIMIT, Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Semantics,
+    Signal, TraceContext, subject::BLOBS_STREAM,
 };
 use longshore_workflow::{Diagnostics, InputProblems, Plan, compile};
 use serde_json::{Map, Value};
-use tracing::warn;
+use tokio::time::Instant;
+use tracing::{error, warn};
 
 use crate::blocking::CheckSlots;
 use crate::payload::put_value;
 use crate::submit_request::SubmitRequest;
+use crate::value_count::{TooManyValues, check_json};
 
 /// Maximum number of inputs (given or declared) that are checked on the thread of the runtime: about 1 ms of work.
 const FEW_INPUTS: usize = 64;
@@ -22,13 +25,23 @@ const FEW_INPUTS: usize = 64;
 /// Maximum number of plans in memory. Beyond that, all are dropped, and compiled again when they are used.
 const MOST_PLANS: usize = 1_000;
 
+/// Time for which a text counts as stored after it was seen in the store, which may lose it. A run whose text is gone fails at
+/// once, so this is short; a look takes less than a millisecond for most texts.
+const TEXT_SEEN_FOR: Duration = Duration::from_secs(2);
+
 /// Checks submits and signals, and appends them.
 pub struct Intake {
     backend: Backend,
     partitions: u16,
     /// Plans of workflows whose texts are stored.
-    plans: Mutex<BTreeMap<Digest, Arc<Plan>>>,
+    plans: Mutex<BTreeMap<Digest, KnownPlan>>,
     checks: CheckSlots,
+}
+
+/// A compiled plan, and when its text was last seen in the store.
+struct KnownPlan {
+    plan: Arc<Plan>,
+    text_seen_at: Instant,
 }
 
 /// Reason why a run was not submitted.
@@ -40,6 +53,9 @@ pub enum SubmitError {
     /// The inputs do not fit the workflow.
     #[error("{0}")]
     Inputs(InputProblems),
+    /// The inputs hold more values than a run can read.
+    #[error("the inputs are refused: {0}")]
+    TooManyValues(#[from] TooManyValues),
     /// The text of a registered workflow is gone.
     #[error("the text of workflow {} is gone: push it again", .0.short())]
     TextMissing(Digest),
@@ -102,10 +118,27 @@ impl Intake {
         namespace: &Namespace,
         digest: Digest,
     ) -> Result<Arc<Plan>, SubmitError> {
-        if let Some(plan) = self.known_plan(digest) {
-            return Ok(plan);
+        let known = self.known_plan(digest);
+        if let Some(plan) = &known
+            && !self.is_look_due(digest)
+        {
+            return Ok(Arc::clone(plan));
         }
-        let bytes = self.backend.blobs.get(digest).await?.ok_or(SubmitError::TextMissing(digest))?;
+        let found = self.backend.blobs.get(digest).await;
+        if known.is_some() && !matches!(found, Ok(Some(_))) {
+            // The next submit looks again.
+            self.plans().remove(&digest);
+        }
+        let bytes = match (found?, known) {
+            (Some(_), Some(plan)) => return Ok(plan),
+            (Some(bytes), None) => bytes,
+            (None, known) => {
+                if known.is_some() {
+                    error!(%namespace, workflow = %digest, "the text of a workflow is gone from the store; refusing its submits until it is pushed again");
+                }
+                return Err(SubmitError::TextMissing(digest));
+            }
+        };
         // The texts of registered workflows did compile, but possibly with another version of the workflow language.
         let plan = self.compile(namespace, digest, &String::from_utf8_lossy(&bytes)).await?;
         self.keep_plan(&plan);
@@ -131,7 +164,14 @@ impl Intake {
     }
 
     fn known_plan(&self, digest: Digest) -> Option<Arc<Plan>> {
-        self.plans().get(&digest).cloned()
+        self.plans().get(&digest).map(|known| Arc::clone(&known.plan))
+    }
+
+    /// Returns true if the caller has to look if the text of a known plan is still stored. Other submits continue meanwhile.
+    fn is_look_due(&self, digest: Digest) -> bool {
+        let mut plans = self.plans();
+        let due = plans.get_mut(&digest).filter(|known| known.text_seen_at.elapsed() >= TEXT_SEEN_FOR);
+        due.map(|known| known.text_seen_at = Instant::now()).is_some()
     }
 
     fn keep_plan(&self, plan: &Arc<Plan>) {
@@ -139,7 +179,7 @@ impl Intake {
         if plans.len() >= MOST_PLANS {
             plans.clear();
         }
-        plans.insert(plan.digest, Arc::clone(plan));
+        plans.insert(plan.digest, KnownPlan { plan: Arc::clone(plan), text_seen_at: Instant::now() });
     }
 
     /// Submits a run of a plan. Once this returns, the run reaches a terminal state.
@@ -195,6 +235,7 @@ impl Intake {
         let inputs = if text.len() <= INLINE_LIMIT_BYTES {
             Payload::Inline(inputs)
         } else {
+            check_json(text.as_bytes(), BLOB_VALUE_LIMIT)?;
             put_value(&*self.backend.blobs, text).await.map_err(store_error)?
         };
         let (workflow, semantics) = (plan.reference(), Semantics::NEWEST);
@@ -213,7 +254,7 @@ impl Intake {
         self.backend.log.append(run.partition(), &[event]).await.map(drop)
     }
 
-    fn plans(&self) -> MutexGuard<'_, BTreeMap<Digest, Arc<Plan>>> {
+    fn plans(&self) -> MutexGuard<'_, BTreeMap<Digest, KnownPlan>> {
         // A panic elsewhere leaves the map valid: every change to it is a single call.
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }

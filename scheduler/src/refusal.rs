@@ -55,7 +55,9 @@ pub enum Refusal {
         by: String,
     },
     /// No workflow is registered under this name.
-    #[error("no workflow `{workflow}` is registered in namespace `{namespace}`: push it first")]
+    #[error(
+        "no workflow `{workflow}` is registered in namespace `{namespace}`: check both names, or push it"
+    )]
     UnknownWorkflow {
         /// The namespace.
         namespace: Namespace,
@@ -104,6 +106,20 @@ pub enum Refusal {
     NotStored {
         /// The run.
         run: RunId,
+        /// The reason why the store accepts no writes, if it does not.
+        cause: Option<longshore_ports::Error>,
+    },
+    /// A list may lack runs: the checkpoint of a partition does not cover the log as of the request.
+    #[error(
+        "the newest runs are not known yet: the last changes of partition {partition} are not stored ({})",
+        .cause.as_ref().map_or_else(
+            || "it has no leader right now, or its leader stores them in some seconds; ask again then".to_owned(),
+            ToString::to_string
+        )
+    )]
+    ListBehind {
+        /// The partition.
+        partition: Partition,
         /// The reason why the store accepts no writes, if it does not.
         cause: Option<longshore_ports::Error>,
     },
@@ -211,7 +227,7 @@ impl Refusal {
             Self::UnknownWorkflow { .. } => "unknown_workflow",
             Self::UnknownVersion { .. } | Self::AmbiguousVersion { .. } => "unknown_version",
             Self::Submit(SubmitError::Workflow(_)) => "invalid_workflow",
-            Self::Submit(SubmitError::Inputs(_)) => "invalid_inputs",
+            Self::Submit(SubmitError::Inputs(_) | SubmitError::TooManyValues(_)) => "invalid_inputs",
             Self::Submit(SubmitError::TextMissing(_)) => "workflow_missing",
             Self::Full { .. } | Self::Submit(SubmitError::BlobsFull(_)) => "full",
             Self::Submit(SubmitError::Backend(error)) | Self::Backend(error)
@@ -222,15 +238,20 @@ impl Refusal {
             Self::Quota { .. } => "quota",
             Self::Poison { .. } => "poison",
             Self::UnknownRun(_) => "unknown_run",
-            Self::NotStored { cause: Some(cause), .. } if cause.cause == ErrorCause::Full => "full",
+            Self::NotStored { cause: Some(cause), .. } | Self::ListBehind { cause: Some(cause), .. }
+                if cause.cause == ErrorCause::Full =>
+            {
+                "full"
+            }
             Self::NotStored { cause: Some(error), .. }
+            | Self::ListBehind { cause: Some(error), .. }
             | Self::Submit(SubmitError::Backend(error))
             | Self::Backend(error)
                 if error.cause == ErrorCause::Denied =>
             {
                 "denied"
             }
-            Self::NotStored { .. } => "not_stored",
+            Self::NotStored { .. } | Self::ListBehind { .. } => "not_stored",
             Self::NoValue(_) | Self::ValueGone { .. } => "no_value",
             Self::Ended { .. } => "ended",
             Self::Unreadable { .. } | Self::Submit(SubmitError::Backend(_)) | Self::Backend(_) => "internal",
@@ -244,7 +265,10 @@ impl Refusal {
                 // A scheduler creates missing streams again.
                 error.retryable || matches!(error.cause, ErrorCause::Missing)
             }
-            Self::Full { .. } | Self::NotStored { .. } | Self::Submit(SubmitError::BlobsFull(_)) => true,
+            Self::Full { .. }
+            | Self::NotStored { .. }
+            | Self::ListBehind { .. }
+            | Self::Submit(SubmitError::BlobsFull(_)) => true,
             _ => false,
         }
     }
@@ -258,11 +282,13 @@ impl Refusal {
             }
             Self::UnknownDeadLetter(_) | Self::NoValue(_) | Self::ValueGone { .. } => 404,
             Self::Quota { .. } => 429,
-            Self::Submit(SubmitError::Workflow(_) | SubmitError::Inputs(_)) => 400,
+            Self::Submit(
+                SubmitError::Workflow(_) | SubmitError::Inputs(_) | SubmitError::TooManyValues(_),
+            ) => 400,
             Self::TooLarge { .. } => 413,
             Self::UnknownWorkflow { .. } | Self::UnknownVersion { .. } | Self::UnknownRun(_) => 404,
             Self::IdTaken { .. } | Self::Ended { .. } | Self::IncompleteDeadLetter(_) => 409,
-            Self::Full { .. } | Self::NotStored { .. } => 503,
+            Self::Full { .. } | Self::NotStored { .. } | Self::ListBehind { .. } => 503,
             Self::Unreadable { .. } | Self::Poison { .. } | Self::Submit(_) | Self::Backend(_) => 500,
         }
     }

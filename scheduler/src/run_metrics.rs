@@ -14,9 +14,13 @@ const DEAD_LETTERS: &str = "longshore_dlq_messages_total";
 /// Name of the counter of refused requests, by reason.
 const REFUSED_REQUESTS: &str = "longshore_requests_refused_total";
 
-/// Exports the counters of refusals with zero for every reason. Without that, a series would start at its first refusal, and
-/// its increase would be zero.
-pub fn export_refusals() {
+/// Name of the counter of steps whose call may have happened.
+const INDETERMINATE_STEPS: &str = "longshore_steps_indeterminate_total";
+
+/// Exports the counters of refusals, with zero for every reason, and of indeterminate steps. Without that, a series would start
+/// at its first event, and its increase would be zero.
+pub fn export_zero_counters() {
+    counter!(INDETERMINATE_STEPS).increment(0);
     for reason in Refusal::TOKENS {
         counter!(DEAD_LETTERS, "reason" => reason).increment(0);
         counter!(REFUSED_REQUESTS, "reason" => reason).increment(0);
@@ -68,6 +72,9 @@ fn count_step(workflow: &str, description: &StepDescription, step: &Step) {
         let reason = fault.map_or("unknown", |fault| fault.class.as_str());
         let server = description.does.split_once('/').map_or("", |(server, _)| server).to_owned();
         counter!("longshore_step_retries_total", "server" => server, "reason" => reason).increment(1);
+    }
+    if step.status == StepStatus::Indeterminate {
+        counter!(INDETERMINATE_STEPS).increment(1);
     }
     if step.status.is_terminal() {
         let labels = [

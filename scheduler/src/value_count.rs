@@ -18,9 +18,6 @@ pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
 /// MiB of memory in the worst case.
 pub(crate) const REQUEST_VALUE_LIMIT: usize = 200_000;
 
-/// Maximum number of values within a large value that a run reads: about 130 MiB of memory in the worst case.
-pub(crate) const LARGE_VALUE_LIMIT: usize = 1_000_000;
-
 /// Deepest nesting of a body in MessagePack. The parser of JSON has about the same bound.
 pub(crate) const MESSAGE_PACK_DEPTH: usize = 128;
 
@@ -29,7 +26,7 @@ pub(crate) const MESSAGE_PACK_DEPTH: usize = 128;
 #[error(
     "it holds more than {limit} values (elements, names and values of objects): send fewer, or a text that holds them"
 )]
-pub(crate) struct TooManyValues {
+pub struct TooManyValues {
     limit: usize,
 }
 

@@ -39,6 +39,7 @@ mod read_fault;
 mod run_connections;
 mod schema;
 mod server;
+mod server_health;
 mod server_log;
 mod server_pool;
 mod stdio;

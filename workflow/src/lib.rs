@@ -42,6 +42,7 @@ pub use json_input::{JsonInputError, RewrittenNumber, parse_json, parse_untyped}
 pub use plan::{
     CallStep, Condition, InputSpec, InputType, ItemSpec, Plan, RETRYABLE, Step, StepIndex, StepKind,
 };
+pub use schema::LABELS_LIMIT;
 pub use template::Template;
 
 use codes::Code;

@@ -13,6 +13,7 @@ mod step;
 mod step_keys;
 mod unbuilt;
 
+pub use file::LABELS_LIMIT;
 pub(crate) use step::STEPS_LIMIT;
 
 use crate::diagnostics::Report;

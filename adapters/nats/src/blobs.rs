@@ -152,6 +152,6 @@ async fn digest_of(bytes: Bytes) -> Digest {
 }
 
 /// Returns the subject of the list of parts.
-fn parts_subject(digest: Digest) -> String {
+pub(super) fn parts_subject(digest: Digest) -> String {
     format!("{}.parts", subject::blob(digest))
 }

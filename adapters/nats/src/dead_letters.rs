@@ -3,32 +3,47 @@
 //!
 //! They are JSON, because operators read them with tools for NATS.
 
+mod shares;
+
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use async_trait::async_trait;
 use longshore_ports::{DeadLetter, DeadLetters, Error};
 use longshore_proto::{Namespace, subject};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
+pub use self::shares::DEAD_LETTER_TRIM_PERCENT;
+use self::shares::NamespaceShares;
 use super::api::request;
 use super::connection::Connection;
 use super::failure::failed;
 use super::publisher::{OutgoingMessage, Publisher, StoreMode};
-use super::scan::scan;
+use super::scan::{count, scan};
 use super::streams::stream_info;
 
 /// Maximum number of dead letters of a list.
 const LIST_LIMIT: u64 = 1_000;
 
+/// Maximum number of concurrent lists. Each one has up to twice [`LIST_LIMIT`] messages of 24 KiB in memory.
+const CONCURRENT_LISTS: usize = 2;
+
 /// The stream of dead letters of a cluster.
 pub(super) struct DeadLetterStream {
     connection: Connection,
     publisher: Publisher,
+    shares: NamespaceShares,
+    lists: Semaphore,
 }
 
 impl DeadLetterStream {
     pub(super) fn new(connection: &Connection) -> Self {
-        Self { connection: connection.clone(), publisher: Publisher::open(connection) }
+        Self {
+            connection: connection.clone(),
+            publisher: Publisher::open(connection),
+            shares: NamespaceShares::default(),
+            lists: Semaphore::new(CONCURRENT_LISTS),
+        }
     }
 }
 
@@ -39,6 +54,7 @@ impl DeadLetters for DeadLetterStream {
         let body = serde_json::to_vec(dead_letter).map_err(|error| Error::permanent(doing, error))?;
         let subject =
             subject::dead_letter(dead_letter.namespace().as_ref(), &subject_token(&dead_letter.code)).into();
+        self.shares.make_room(&self.connection, body.len()).await;
         self.publisher
             .publish(doing, vec![OutgoingMessage { subject, body: body.into(), store: StoreMode::Single }])
             .await?;
@@ -56,20 +72,12 @@ impl DeadLetters for DeadLetterStream {
             Some(_) => subject::dead_letter(namespace, "*"),
             None => subject::DEAD_LETTERS.to_owned(),
         };
-        // Reads further back each time until there are enough: other namespaces may have most of the dead letters.
-        let mut window = limit;
-        loop {
-            let from = (state.last_sequence + 1).saturating_sub(window).max(state.first_sequence);
-            let found = scan(&self.connection, subject::DEAD_LETTER_STREAM, &filter, from).await?;
-            let enough = found.len() as u64 >= limit || from <= state.first_sequence;
-            if enough {
-                let newest_first = found.into_iter().rev().take(usize::try_from(limit).unwrap_or(usize::MAX));
-                return Ok(newest_first
-                    .filter_map(|stored| decode_dead_letter(stored.seq, &stored.body))
-                    .collect());
-            }
-            window = window.saturating_mul(4);
-        }
+        // The semaphore is never closed.
+        let _permit = self.lists.acquire().await;
+        let from = self.start_of_list(&filter, limit, state.first_sequence, state.last_sequence).await?;
+        let found = scan(&self.connection, subject::DEAD_LETTER_STREAM, &filter, from).await?;
+        let newest_first = found.into_iter().rev().take(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(newest_first.filter_map(|stored| decode_dead_letter(stored.seq, &stored.body)).collect())
     }
 
     async fn get(&self, namespace: Option<&Namespace>, seq: u64) -> Result<Option<DeadLetter>, Error> {
@@ -100,6 +108,36 @@ impl DeadLetters for DeadLetterStream {
                 Some(_) => Err(failed(format!("remove dead letter {seq}"), error)),
             },
         }
+    }
+}
+
+impl DeadLetterStream {
+    /// Returns a sequence from which on there are at least `limit` dead letters, and at most twice as many, or the first
+    /// sequence if there are fewer. Other namespaces may have most of the messages, so their number is counted and not
+    /// guessed.
+    async fn start_of_list(&self, filter: &str, limit: u64, first: u64, last: u64) -> Result<u64, Error> {
+        let count_from = |from: u64| count(&self.connection, subject::DEAD_LETTER_STREAM, filter, from);
+        let end = last.saturating_add(1);
+        // Further back each time, until there are enough.
+        let (mut few, mut distance) = (end, limit);
+        let (mut from, mut found) = loop {
+            let from = end.saturating_sub(distance).max(first);
+            let found = count_from(from).await?;
+            if from == first || found >= limit {
+                break (from, found);
+            }
+            few = from;
+            distance = distance.saturating_mul(4);
+        };
+        // Then later again, until there are not too many.
+        while found > limit.saturating_mul(2) && few - from > 1 {
+            let middle = from + (few - from) / 2;
+            match count_from(middle).await? {
+                fewer if fewer < limit => few = middle,
+                counted => (from, found) = (middle, counted),
+            }
+        }
+        Ok(from)
     }
 }
 

@@ -20,6 +20,9 @@ const KEPT_SUBJECTS: usize = 10_000;
 /// Prefix of the subjects of acknowledgements, which continue with the stream, the consumer and numbers.
 const ACKNOWLEDGEMENTS: &str = "$JS.ACK.";
 
+/// Kinds of subjects with one more token, for which deploy/nats/accounts.conf has `*` and not `>`.
+const ONE_TOKEN_KINDS: [&str; 2] = ["log", "grant"];
+
 /// Time for which a denial counts where no request reports it. The permission may be given at any time, so a publish is tried
 /// again afterwards.
 const RECENT: Duration = Duration::from_secs(30);
@@ -55,7 +58,11 @@ pub(super) fn permission(denied: &str) -> String {
         return format!("{ACKNOWLEDGEMENTS}>");
     }
     let kind = denied.strip_prefix(subject::ROOT).and_then(|rest| rest.strip_prefix('.')?.split('.').next());
-    kind.map_or_else(|| denied.to_owned(), |kind| format!("{}.{kind}.>", subject::ROOT))
+    match kind {
+        None => denied.to_owned(),
+        Some(kind) if ONE_TOKEN_KINDS.contains(&kind) => format!("{}.{kind}.*", subject::ROOT),
+        Some(kind) => format!("{}.{kind}.>", subject::ROOT),
+    }
 }
 
 /// Records a denial in the words of the server: `Permissions Violation for Publish to "longshore.v1.log.00"`. Returns the
@@ -161,8 +168,8 @@ mod tests {
         assert_eq!(record(r#"Permissions Violation for Subscription to "longshore.v1.log.90""#), None);
         assert!(find(log, sent_at).is_none());
         let named = record(r#"Permissions Violation for Publish to "longshore.v1.log.90""#);
-        assert_eq!(named.as_deref(), Some("longshore.v1.log.>"));
-        assert!(denied(log, sent_at).await.to_string().contains("publish to longshore.v1.log.> "));
+        assert_eq!(named.as_deref(), Some("longshore.v1.log.*"));
+        assert!(denied(log, sent_at).await.to_string().contains("publish to longshore.v1.log.* "));
         assert!(find(log, Instant::now()).is_none(), "an earlier denial says nothing about a later publish");
         assert_eq!(permission("$JS.API.CONSUMER.CREATE.LS_JOBS.a"), "$JS.API.CONSUMER.CREATE.LS_JOBS.a");
         assert_eq!(permission("_INBOX_worker.abc.7"), "_INBOX_worker.>");
@@ -176,13 +183,13 @@ mod tests {
             record(&format!("Permissions Violation for Publish to \"{subject}\""));
         }
         let missing = recent_unanswered();
-        for permission in ["longshore.v1.grant.>", "$JS.ACK.>", "_R_.>"] {
+        for permission in ["longshore.v1.grant.*", "$JS.ACK.>", "_R_.>"] {
             assert!(missing.contains(permission), "{permission}: {missing:?}");
         }
         assert!(!missing.contains("longshore.v1.evt.>"), "workers do without it");
         assert!(is_denied("longshore.v1.evt."));
         tokio::time::advance(RECENT).await;
         assert!(!is_denied("longshore.v1.evt."));
-        assert!(!recent_unanswered().contains("longshore.v1.grant.>"));
+        assert!(!recent_unanswered().contains("longshore.v1.grant.*"));
     }
 }

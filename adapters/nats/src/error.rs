@@ -18,7 +18,8 @@ pub const NEEDED_VERSION: &str = "2.14.8";
 pub enum ConnectError {
     /// No server answered within the deadline.
     #[error(
-        "no NATS server answered at {urls} within {waited:?} ({cause}): start one there, or correct the URL"
+        "no NATS server answered at {urls} within {waited:?} ({cause}): start one there, or correct the URL{}",
+        tls_hint(cause)
     )]
     Unreachable {
         /// Addresses of the servers.
@@ -135,6 +136,19 @@ pub enum ConnectError {
     /// Another error.
     #[error(transparent)]
     Other(#[from] longshore_ports::Error),
+}
+
+/// Returns advice for a server that accepts connections and does not begin, as one that expects TLS first does.
+fn tls_hint(cause: &str) -> &'static str {
+    let cause = cause.to_lowercase();
+    let is_silent = ["timed out", "end of file", "eof", "reset", "expected info"]
+        .iter()
+        .any(|words| cause.contains(words));
+    if is_silent {
+        "; if it expects TLS before anything else, write tls:// and set `handshake_first: auto` in its configuration"
+    } else {
+        ""
+    }
 }
 
 /// The reason why an established connection cannot be used at this moment.

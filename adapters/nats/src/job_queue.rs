@@ -71,6 +71,8 @@ pub(super) struct NatsJobQueue {
     uses_batches: watch::Receiver<Option<bool>>,
     recalls: Arc<Recalls>,
     grants: Grants,
+    /// Number of times that the stream was created again.
+    replacements: watch::Sender<u64>,
     /// Sequence of the last job that was queued before this connection received recalls.
     before_recalls: Arc<AtomicU64>,
     /// Consumers of the servers that this process pulls for.
@@ -94,9 +96,15 @@ impl NatsJobQueue {
             uses_batches,
             recalls,
             grants: Grants::default(),
+            replacements: watch::Sender::default(),
             before_recalls,
             consumers: Mutex::default(),
         })
+    }
+
+    /// Returns the counter of times that the stream was created again.
+    pub(super) fn replacement_counter(&self) -> watch::Sender<u64> {
+        self.replacements.clone()
     }
 
     /// Subscribes to the grants of a worker before the first job, and waits until a missing permission has been reported.
@@ -216,6 +224,10 @@ impl JobQueue for NatsJobQueue {
 
     fn outlives_process(&self) -> bool {
         true
+    }
+
+    fn replacements(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.replacements.subscribe())
     }
 
     async fn pull(

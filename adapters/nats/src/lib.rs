@@ -17,6 +17,7 @@ mod error;
 mod failure;
 mod job_queue;
 mod log;
+mod missing_texts;
 mod nkey;
 mod plaintext;
 mod publisher;
@@ -46,6 +47,7 @@ pub use self::batch::{BatchSetting, BatchStatus};
 use self::blobs::BlobStore;
 pub use self::config::NatsConfig;
 use self::connection::Connection;
+pub use self::dead_letters::DEAD_LETTER_TRIM_PERCENT;
 use self::dead_letters::DeadLetterStream;
 pub use self::error::{ConnectError, NEEDED_VERSION, UnusableConnection};
 use self::job_queue::NatsJobQueue;
@@ -56,6 +58,7 @@ pub use self::service::{ServiceReport, serve};
 pub use self::status::{AccountStatus, ConsumerStatus, NatsStatus, StreamStatus};
 use self::streams::StreamLayout;
 use self::streams::created::CreatedStreams;
+pub use self::streams::restore::{RestoredStreams, StreamKind};
 use self::submit_queue::SubmitQueue;
 
 /// A connection of a client. It sends requests and receives events, and needs neither JetStream nor a stream.
@@ -106,6 +109,15 @@ impl NatsClient {
         backlog::read(&self.connection).await
     }
 
+    /// Returns the registered workflows, as `<namespace>/<name>`, whose text is gone, so that their submits are refused. Only
+    /// the hundred that were registered last are looked at.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn workflows_without_text(&self) -> Result<Vec<String>, Error> {
+        missing_texts::find(&self.connection).await
+    }
+
     /// Closes the connection.
     pub async fn close(&self) {
         self.connection.close().await;
@@ -126,7 +138,7 @@ pub struct Nats {
     dead_letters: Arc<DeadLetterStream>,
     events: RunEvents,
     /// Number of missing streams that this process created again.
-    restored: watch::Sender<u64>,
+    restored: watch::Sender<RestoredStreams>,
 }
 
 impl Nats {
@@ -152,7 +164,9 @@ impl Nats {
             ),
         }
         connection.spawn(subscriptions::recover(connection.clone()));
-        connection.spawn(streams::restore::restore(connection.clone(), layout, nats.restored.clone()));
+        let (restored, replacements) = (nats.restored.clone(), nats.jobs.replacement_counter());
+        connection.spawn(streams::restore::restore(connection.clone(), layout, restored));
+        connection.spawn(streams::replaced_queue::watch(connection.clone(), replacements));
         Ok(nats)
     }
 
@@ -228,8 +242,8 @@ impl Nats {
         self.events.clone()
     }
 
-    /// Returns the number of streams that vanished while this process ran, and that it created again, empty.
-    pub fn streams_restored(&self) -> watch::Receiver<u64> {
+    /// Returns the numbers of streams that vanished while this process ran, and that it created again, empty.
+    pub fn streams_restored(&self) -> watch::Receiver<RestoredStreams> {
         self.restored.subscribe()
     }
 

@@ -1,4 +1,4 @@
-//! Reads all messages that a stream holds now, from a sequence to its end.
+//! Reads or counts all messages that a stream holds now, from a sequence to its end.
 
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ struct ConsumerDeleted {}
 /// A message of a stream.
 pub(super) struct StoredMessage {
     pub(super) seq: u64,
+    pub(super) subject: String,
     pub(super) body: Bytes,
 }
 
@@ -62,13 +63,31 @@ pub(super) async fn scan(
         // The first messages alone are of no use: callers want the newest ones.
         _ => Err(Error::permanent(doing(), TooManyMessages { filter: filter.to_owned(), pending })),
     };
-    // A stream has room for a thousand consumers. One that cannot be deleted expires.
+    delete_consumer(connection, stream, &name).await;
+    messages
+}
+
+/// Counts the messages whose subject matches `filter`, from sequence `from` on.
+pub(super) async fn count(
+    connection: &Connection,
+    stream: &str,
+    filter: &str,
+    from: u64,
+) -> Result<u64, Error> {
+    let name = format!("count-{:032x}", rand::random::<u128>());
+    let pending = create_consumer(connection, stream, &name, filter, from).await;
+    let pending = pending.map_err(|error| failed(format!("read stream {stream}"), error))?;
+    delete_consumer(connection, stream, &name).await;
+    Ok(pending)
+}
+
+/// Deletes the consumer of a scan. A stream has room for a thousand consumers, and one that cannot be deleted expires.
+async fn delete_consumer(connection: &Connection, stream: &str, name: &str) {
     let deleted: Result<ConsumerDeleted, _> =
         request(&connection.context, format!("CONSUMER.DELETE.{stream}.{name}"), &EmptyRequest {}).await;
     if let Err(error) = deleted {
         debug!(%error, stream, "cannot delete the consumer of a scan; it expires");
     }
-    messages
 }
 
 /// Reads `count` messages, or fewer if some were removed meanwhile.
@@ -94,7 +113,8 @@ async fn read(
             Ok(Some(InboxMessage::Message(message))) => {
                 let message = jetstream::Message { message, context: connection.context.clone() };
                 let seq = message.info().map_err(|error| Error::permanent(doing(), error))?.stream_sequence;
-                messages.push(StoredMessage { seq, body: message.message.payload });
+                let subject = message.message.subject.to_string();
+                messages.push(StoredMessage { seq, subject, body: message.message.payload });
             }
             Ok(Some(InboxMessage::PullEnded(_))) => break,
             Ok(Some(InboxMessage::ConsumerError(reason))) => return Err(Error::transient(doing(), reason)),

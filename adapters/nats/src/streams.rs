@@ -6,6 +6,7 @@
 
 pub(super) mod created;
 pub(super) mod definitions;
+pub(super) mod replaced_queue;
 pub(super) mod restore;
 pub(super) mod sizes;
 mod verification;

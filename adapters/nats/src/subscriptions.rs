@@ -139,14 +139,14 @@ mod tests {
         let denied = DeniedSubscriptions::default();
         assert_eq!(denied.record(r#"Permissions Violation for Publish to "longshore.v1.grant.w""#), None);
         let dropped = r#"Permissions Violation for Subscription to "longshore.v1.grant.w" (sid "7")"#;
-        assert_eq!(denied.record(dropped).as_deref(), Some("longshore.v1.grant.>"));
+        assert_eq!(denied.record(dropped).as_deref(), Some("longshore.v1.grant.*"));
         let service = r#"Permissions Violation for Subscription to "$SRV.PING" using queue "q""#;
         assert_eq!(denied.record(service).as_deref(), Some("$SRV.>"));
-        assert_eq!(denied.permissions(), ["$SRV.>", "longshore.v1.grant.>"]);
+        assert_eq!(denied.permissions(), ["$SRV.>", "longshore.v1.grant.*"]);
         sleep(RETRY_PAUSE).await;
         let began = Instant::now();
         denied.record(dropped);
-        assert!(!denied.is_any_given(&["longshore.v1.grant.>".to_owned()], began));
+        assert!(!denied.is_any_given(&["longshore.v1.grant.*".to_owned()], began));
         assert!(denied.is_any_given(&denied.permissions(), began), "`$SRV.>` was not denied again");
         denied.clear();
         assert_eq!(denied.permissions(), Vec::<String>::new());

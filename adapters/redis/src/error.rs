@@ -37,7 +37,10 @@ pub enum ConnectError {
         source: RedisError,
     },
     /// No server answered before the deadline.
-    #[error("no Redis at {address} within {waited:?} ({source}): start it, or correct the address")]
+    #[error(
+        "no Redis at {address} within {waited:?} ({source}): start it, or correct the address{}",
+        tls_hint(source)
+    )]
     Unreachable {
         /// Address of the server.
         address: String,
@@ -83,7 +86,7 @@ pub enum ConnectError {
     },
     /// The server evicts keys when its memory is full.
     #[error(
-        "Redis at {address} has `maxmemory-policy {policy}` and would forget which calls were made when its memory is \
+        "Redis at {address} has `maxmemory-policy {policy}` and would drop checkpoints and claims when its memory is \
          full: set `maxmemory-policy noeviction`"
     )]
     Evicting {
@@ -115,7 +118,9 @@ pub enum ConnectError {
         primary: String,
     },
     /// The server answers in another protocol.
-    #[error("the server at {address} does not answer as Redis does: correct the address")]
+    #[error(
+        "the server at {address} does not answer as Redis does: correct the address, or write rediss:// if it expects TLS"
+    )]
     OtherProtocol {
         /// Address of the server.
         address: String,
@@ -130,4 +135,9 @@ pub enum ConnectError {
         /// The server's answer.
         source: RedisError,
     },
+}
+
+/// Returns advice for a server that ends connections without an answer, as one that expects TLS does.
+fn tls_hint(error: &RedisError) -> &'static str {
+    if error.is_connection_dropped() { "; if it expects TLS, write rediss://" } else { "" }
 }

@@ -13,7 +13,7 @@ use super::shared::ClusterArgs;
 Examples:
   longshore bench --start --takeover
   longshore bench --start --sync always --echo 'tables --root .' --json
-  longshore bench --nats-url nats://nats:4222 --tool files/read_text_file
+  longshore bench --nats-url nats://nats:4222 --tool tables/echo
 
 With --start it starts nats-server, redis-server, schedulers and workers in a temporary folder, and ends
 them at the end. Otherwise it submits to an existing cluster; its streams for the bare loop are deleted afterwards, and the
@@ -43,7 +43,7 @@ pub(crate) struct BenchArgs {
     /// Kill a scheduler at the end, and measure how long its runs wait
     #[arg(long, requires = "start")]
     pub(crate) takeover: bool,
-    /// The tool to call in an existing cluster; it gets the argument `text`
+    /// The tool to call in an existing cluster; it gets the argument `text`, and has to answer with an object that holds it
     #[arg(long, value_name = "SERVER/TOOL", conflicts_with = "start", required_unless_present = "start")]
     pub(crate) tool: Option<ToolTarget>,
     /// Number of runs of one step, and of steps in chains of ten

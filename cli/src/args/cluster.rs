@@ -218,8 +218,8 @@ Examples:
   longshore doctor --strict
   longshore doctor --json | jq '.checks[] | select(.level != \"good\")'
 
-The exit code is 1 if anything is wrong, 7 with --strict if anything is doubtful, and 6 if NATS or Redis cannot be
-reached.")]
+The exit code is 1 if anything is wrong, 7 with --strict if anything is doubtful, 4 if this user or a process lacks a
+permission, and 6 if NATS or Redis cannot be reached.")]
 pub(crate) struct DoctorArgs {
     /// The servers file to check [default: ./.mcp.json]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

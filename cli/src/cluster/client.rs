@@ -138,21 +138,13 @@ impl Client {
 
     /// Requests a page of runs of the namespace, newest first.
     pub(crate) async fn list(&self, query: &RunQuery) -> Result<RunPage, Failure> {
-        let mut body = json!({
-            "status": query.statuses,
-            "workflow": query.workflow,
-            "since": query.since,
-            "labels": query.labels,
-            "after": query.after,
-            "limit": query.limit,
-        });
-        // Schedulers of earlier versions refuse a field that they do not know.
-        if query.indeterminate
-            && let Some(fields) = body.as_object_mut()
-        {
-            fields.insert("indeterminate".to_owned(), Value::Bool(true));
-        }
-        self.ask(Verb::List, &body).await
+        self.ask(Verb::List, &list_body(query)).await
+    }
+
+    /// Requests the newest runs of the namespace, with every run whose submit was answered before. A refusal means that a
+    /// partition has changes that are not stored yet.
+    pub(crate) async fn newest(&self, count: usize) -> Result<Result<RunPage, Refusal>, Failure> {
+        self.answer(Verb::List, &json!({ "limit": count, "wait": true })).await
     }
 
     /// Cancels or terminates a run. Returns the scheduler's message if the run has already ended.
@@ -352,4 +344,23 @@ fn notification(what: &str, body: &[u8]) -> Option<RunNotification> {
     let summary = (what == "run").then(|| serde_json::from_slice::<RunSummary>(body).ok()).flatten();
     let has_ended = summary.is_some_and(|summary| summary.status.is_terminal());
     Some(if has_ended { RunNotification::Ended } else { RunNotification::Changed })
+}
+
+/// Returns the body of a request for a list.
+fn list_body(query: &RunQuery) -> Value {
+    let mut body = json!({
+        "status": query.statuses,
+        "workflow": query.workflow,
+        "since": query.since,
+        "labels": query.labels,
+        "after": query.after,
+        "limit": query.limit,
+    });
+    // Schedulers of earlier versions refuse a field that they do not know.
+    if query.indeterminate
+        && let Some(fields) = body.as_object_mut()
+    {
+        fields.insert("indeterminate".to_owned(), Value::Bool(true));
+    }
+    body
 }

@@ -147,7 +147,8 @@ async fn answers_of_nats(nats: &NatsClient) -> Result<NatsSnapshot, Error> {
     let schedulers = statistics::schedulers(&client, STATISTICS_TIMEOUT).await;
     let clock_ahead = nats_clock(&client).await;
     let backlog = nats.backlog().await.map_err(|error| error.to_string());
-    Ok(NatsSnapshot { status, clock_ahead, schedulers, backlog })
+    let without_text = nats.workflows_without_text().await.map_err(|error| error.to_string());
+    Ok(NatsSnapshot { status, clock_ahead, schedulers, backlog, without_text })
 }
 
 /// Adds advice to a failure that is a missing permission.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_nats::Nats;
+use longshore_nats::{Nats, RestoredStreams, StreamKind};
 use longshore_proto::Partition;
 use metrics::{counter, gauge};
 use tokio::sync::watch;
@@ -79,9 +79,13 @@ pub(super) async fn waiting(
 }
 
 /// Counts restored streams immediately, because an alert depends on it.
-async fn count_restored(mut restored: watch::Receiver<u64>) {
+async fn count_restored(mut restored: watch::Receiver<RestoredStreams>) {
     loop {
-        counter!("longshore_streams_restored_total").absolute(*restored.borrow_and_update());
+        let counts = restored.borrow_and_update().clone();
+        for kind in StreamKind::ALL {
+            let count = counts.get(&kind).copied().unwrap_or_default();
+            counter!("longshore_streams_restored_total", "stream" => kind.as_str()).absolute(count);
+        }
         if restored.changed().await.is_err() {
             return;
         }

@@ -31,6 +31,9 @@ const RECOMMENDED: (u32, u32, u32) = (2, 15, 1);
 /// Fullness of Redis, in per cent, at which it becomes doubtful.
 const FULL_PERCENT: u64 = 70;
 
+/// Number of workflows without a text that are named.
+const SHOWN_WORKFLOWS: usize = 10;
+
 /// Advice if the Redis user of the doctor lacks a permission.
 pub(super) const DOCTORS_REDIS_USER: &str =
     "give this user the permissions of `operator` in deploy/redis/users.conf, which `longshore doctor` needs";
@@ -57,6 +60,7 @@ pub(super) fn nats(
     let mut findings = vec![version(status)];
     findings.extend(room::streams(status, count));
     findings.extend(backlog::queue(&seen.backlog, workers));
+    findings.push(texts(&seen.without_text));
     findings.push(match seen.clock_ahead {
         Some(ahead) => clock("clock of NATS", ahead),
         None => Finding::new("clock of NATS", FindingLevel::Unknown, "known only once there are streams"),
@@ -75,6 +79,27 @@ fn version(status: &nats::NatsStatus) -> Finding {
     let (major, minor, patch) = RECOMMENDED;
     Finding::new("NATS", FindingLevel::Doubtful, &whole)
         .help(&format!("{major}.{minor}.{patch} is recommended"))
+}
+
+/// Judges the texts of registered workflows, which are lost with the stream of large values.
+fn texts(without: &Result<Vec<String>, String>) -> Finding {
+    const NAME: &str = "workflows";
+    match without {
+        Err(reason) => {
+            Finding::new(NAME, FindingLevel::Unknown, &format!("their texts are not known: {reason}"))
+        }
+        Ok(without) if without.is_empty() => {
+            Finding::new(NAME, FindingLevel::Good, "the texts of registered ones are stored")
+        }
+        Ok(without) => {
+            let shown: Vec<_> = without.iter().take(SHOWN_WORKFLOWS).map(String::as_str).collect();
+            let more = without.len().saturating_sub(SHOWN_WORKFLOWS);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let text = format!("their text is gone, so submits are refused: {}{more}", shown.join(", "));
+            Finding::new(NAME, FindingLevel::Wrong, &text)
+                .help("push them again (`longshore workflows push`); runs of them that have not ended fail")
+        }
+    }
 }
 
 /// Judges Redis and the workers. `pulls` is the number of pull requests for jobs that wait in NATS, if that is known.
@@ -245,6 +270,19 @@ mod tests {
             let finding = clock("clock", ahead);
             assert_eq!((finding.level, finding.text.as_str()), (level, text));
         }
+    }
+
+    #[test]
+    fn registered_workflows_without_a_text_are_wrong() {
+        assert_eq!(texts(&Ok(Vec::new())).level, FindingLevel::Good);
+        assert_eq!(texts(&Err("no answer".to_owned())).level, FindingLevel::Unknown);
+        let gone = texts(&Ok((0..12).map(|number| format!("team/w{number}")).collect()));
+        assert_eq!(gone.level, FindingLevel::Wrong);
+        assert!(
+            gone.text.contains("team/w0, team/w1") && gone.text.ends_with("team/w9 and 2 more"),
+            "{}",
+            gone.text
+        );
     }
 
     #[test]

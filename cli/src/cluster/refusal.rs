@@ -17,6 +17,9 @@ const FULL: &str = "full";
 /// The reason of a refusal because a store denies the scheduler a permission.
 const DENIED: &str = "denied";
 
+/// The reason of a refusal because changes of a partition are not stored yet.
+const NOT_STORED: &str = "not_stored";
+
 /// Body of a refusal.
 #[derive(Debug, Default, Deserialize)]
 struct RefusalBody {
@@ -31,6 +34,13 @@ pub(crate) struct Refusal {
     /// The reason, as one token.
     pub(super) reason: String,
     pub(crate) failure: Failure,
+}
+
+impl Refusal {
+    /// Returns true if changes of a partition are not stored yet.
+    pub(crate) fn is_not_stored(&self) -> bool {
+        self.reason == NOT_STORED
+    }
 }
 
 /// Decodes the refusal in an answer. Returns `None` if the answer is not a refusal.

@@ -44,7 +44,7 @@ pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
         started = comparing => started?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
-    longshore_scheduler::export_refusals();
+    longshore_scheduler::export_zero_counters();
     longshore_scheduler::export_lost_entries(config.partitions);
     let mut process = compose(config, id, (&nats, &redis), &dependencies, ending);
     let stop = process.stage();

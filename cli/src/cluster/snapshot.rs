@@ -62,6 +62,8 @@ pub(super) struct NatsSnapshot {
     pub(super) schedulers: Vec<SchedulerSnapshot>,
     /// The jobs in the queue, or the reason why they cannot be read.
     pub(super) backlog: Result<Backlog, String>,
+    /// Registered workflows whose text is gone, or the reason why they are not known.
+    pub(super) without_text: Result<Vec<String>, String>,
 }
 
 /// A scheduler, by its answer to a request for statistics.

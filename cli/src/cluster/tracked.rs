@@ -15,6 +15,7 @@ use longshore_proto::{
     CheckpointMark, ClaimKey, ClaimResult, DeliveryId, Digest, Event, Grant, Incarnation, Job, JobId,
     Namespace, NodeId, Partition, RunId, Seq, ServerName,
 };
+use tokio::sync::watch;
 
 use super::dependencies::Dependencies;
 use super::dependency::Dependency;
@@ -112,6 +113,10 @@ impl JobQueue for TrackedPort<dyn JobQueue> {
 
     fn outlives_process(&self) -> bool {
         self.port.outlives_process()
+    }
+
+    fn replacements(&self) -> Option<watch::Receiver<u64>> {
+        self.port.replacements()
     }
 
     async fn pull(

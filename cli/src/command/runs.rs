@@ -13,11 +13,9 @@ mod run_count;
 mod value;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use longshore_ports::{RunCursor, RunPage, RunQuery, clock};
 use longshore_proto::{RunId, RunStatus, RunSummary, RunView};
-use tokio::time::sleep;
 
 pub(super) use self::cancel::cancel;
 pub(super) use self::data_dir::DirectoryRuns;
@@ -40,12 +38,9 @@ const SUMMARY_SCHEMA: &str = "longshore.run-summary";
 /// Number of the newest runs that are searched for the beginning or end of an id.
 const SEARCHED_RUNS: usize = 1_000;
 
-/// Number of times that a run of a cluster is looked up by a part of its id. A run that was just submitted is in the next
-/// checkpoint. A scheduler waits as long for a whole id.
-const LOOKUP_TRIES: u32 = 5;
-
-/// Pause between two lookups.
-const LOOKUP_PAUSE: Duration = Duration::from_millis(100);
+/// Number of requests for the newest runs of a cluster while the last changes are not stored. A scheduler waits half a second
+/// for each.
+const LOOKUP_TRIES: u32 = 3;
 
 /// Source of runs.
 pub(super) enum RunSource {
@@ -179,7 +174,7 @@ pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -
     let source = RunSource::choose(&args.source, config, output).await?;
     let view = match &source {
         RunSource::DataDir(local) => find_local_run(local, &args.run).await,
-        RunSource::Cluster(client) => match find_cluster_run(client, &args.run).await {
+        RunSource::Cluster(client) => match find_cluster_run(client, &args.run, RunUse::Show).await {
             Ok(run) => client.get(run).await,
             Err(failure) => Err(failure),
         },
@@ -196,23 +191,41 @@ pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -
 }
 
 /// Returns the run of a cluster that a text names: by its whole id, or by the beginning or end of the id of one of the
-/// newest runs.
-pub(super) async fn find_cluster_run(client: &Client, text: &str) -> Result<RunId, Failure> {
+/// newest runs, among which are all whose submits were answered before. While these are not all known, a run that is only shown is
+/// one of those that are.
+pub(super) async fn find_cluster_run(client: &Client, text: &str, using: RunUse) -> Result<RunId, Failure> {
     if let Ok(run) = text.parse() {
         return Ok(run);
     }
     let mut tries = LOOKUP_TRIES;
-    loop {
-        let newest = client.list(&RunQuery { limit: SEARCHED_RUNS, ..RunQuery::default() }).await?;
-        if let Some(cause) = &newest.incomplete {
-            return Err(incomplete_list(cause));
-        }
+    let newest = loop {
         tries -= 1;
-        match which_run(text, newest.runs.iter().map(|summary| summary.run)) {
-            Err(failure) if failure.exit == Exit::NotFound && tries > 0 => sleep(LOOKUP_PAUSE).await,
-            found => return found,
+        match client.newest(SEARCHED_RUNS).await? {
+            Ok(newest) => break newest,
+            Err(refusal) if refusal.is_not_stored() && tries > 0 => {}
+            Err(refusal) if refusal.is_not_stored() && using == RunUse::Show => {
+                break client.list(&RunQuery { limit: SEARCHED_RUNS, ..RunQuery::default() }).await?;
+            }
+            Err(refusal) => {
+                return Err(refusal
+                    .failure
+                    .help("name the run by its whole id, or try again a little later"));
+            }
         }
+    };
+    match &newest.incomplete {
+        Some(cause) => Err(incomplete_list(cause)),
+        None => which_run(text, newest.runs.iter().map(|summary| summary.run)),
     }
+}
+
+/// The use that a command makes of a run that it looks up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum RunUse {
+    /// The run is shown.
+    Show,
+    /// The run is changed, so it must not be another one than the user means.
+    Change,
 }
 
 /// Adds the advice to name a cluster to the failure about a missing data directory.

@@ -15,7 +15,7 @@ use longshore_proto::{RunId, RunView};
 use tokio::time::{Instant, sleep_until};
 
 use super::result;
-use super::runs::{RunSource, data_directory, find_cluster_run};
+use super::runs::{RunSource, RunUse, data_directory, find_cluster_run};
 use crate::args::WatchArgs;
 use crate::cluster::{Client, Refusal, RunNotification};
 use crate::config::Config;
@@ -39,7 +39,7 @@ const UNREACHABLE_LIMIT: Duration = Duration::from_secs(60);
 pub(super) async fn watch(args: WatchArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let (view, hint) = match RunSource::choose(&args.source, config, output).await? {
         RunSource::Cluster(client) => {
-            let run = find_cluster_run(&client, &args.run).await?;
+            let run = find_cluster_run(&client, &args.run, RunUse::Show).await?;
             let Some(view) = to_end(&client, run, None, output).await? else { return Err(stopped(run)) };
             (view, show_hint(run))
         }

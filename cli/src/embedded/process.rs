@@ -197,7 +197,7 @@ fn bug(part: &str, panic: &JoinError) -> String {
 
 fn submit_failure(error: SubmitError) -> Failure {
     let exit = match error {
-        SubmitError::Workflow(_) | SubmitError::Inputs(_) => Exit::Invalid,
+        SubmitError::Workflow(_) | SubmitError::Inputs(_) | SubmitError::TooManyValues(_) => Exit::Invalid,
         SubmitError::TextMissing(_) | SubmitError::BlobsFull(_) | SubmitError::Backend(_) => Exit::Error,
     };
     Failure::new(exit, format!("the run was not submitted: {error}"))

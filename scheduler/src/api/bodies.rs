@@ -1,16 +1,21 @@
 //! Bodies of requests, and their decoding.
 
-use std::collections::BTreeMap;
-
 use longshore_ports::{RunCursor, on_blocking_thread};
-use longshore_proto::{RunId, RunStatus, StepPath, SubmitBody, Timestamp, WorkflowName};
+use longshore_proto::{RunId, StepPath, SubmitBody, Timestamp, WorkflowName, truncate};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::ApiRequest;
+use super::filters::{LabelFilter, StatusFilter};
 use crate::blocking::SMALL_BYTES;
 use crate::refusal::Refusal;
 use crate::value_count::{LOST_DIGITS, REQUEST_LIMIT_BYTES, REQUEST_VALUE_LIMIT, check_json, loses_digits};
+
+/// Longest reason of a refusal, in characters. It may quote the request, which may have a megabyte.
+const REASON_CHARS: usize = 1_000;
+
+/// Longest quoted namespace, in characters: a little more than a namespace can have.
+const NAME_CHARS: usize = 80;
 
 /// Body of a request. It may repeat the namespace of the subject, as clients that store requests do, and must not name another
 /// one.
@@ -71,36 +76,15 @@ pub(super) struct ListBody {
     pub(super) workflow: Option<WorkflowName>,
     pub(super) since: Option<Timestamp>,
     #[serde(default)]
-    pub(super) labels: BTreeMap<String, String>,
+    pub(super) labels: LabelFilter,
     #[serde(default)]
     pub(super) indeterminate: bool,
+    /// True to wait until the list has every run that was submitted before the request.
+    #[serde(default)]
+    pub(super) wait: bool,
     pub(super) after: Option<RunCursor>,
     #[serde(default)]
     pub(super) limit: usize,
-}
-
-/// Statuses of the runs that a list shows. Without one, the list shows all runs.
-#[derive(Default, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "`status` is the status of runs, or a list of statuses: `running`, `succeeded`, `failed`, ..."
-)]
-pub(super) enum StatusFilter {
-    #[default]
-    All,
-    One(RunStatus),
-    Several(Vec<RunStatus>),
-}
-
-impl StatusFilter {
-    /// Returns the statuses as a query has them.
-    pub(super) fn into_statuses(self) -> Vec<RunStatus> {
-        match self {
-            Self::All => Vec::new(),
-            Self::One(status) => vec![status],
-            Self::Several(statuses) => statuses,
-        }
-    }
 }
 
 /// A cancel accepts the answer to a submit as well.
@@ -159,6 +143,12 @@ pub(super) struct DeadLetterBody {
 /// Decodes the body of a request. An empty body means an empty object. A large body is decoded on another thread.
 pub(super) async fn read<T: RequestBody + Send + 'static>(request: &ApiRequest) -> Result<T, Refusal> {
     let body = request.body.as_slice();
+    let is_message_pack =
+        |(name, value): &(String, String)| name == "content-type" && value.contains("msgpack");
+    if request.headers.iter().any(is_message_pack) {
+        let reason = "the request is refused: a request is JSON; only a published submit may be MessagePack";
+        return Err(Refusal::Malformed(reason.to_owned()));
+    }
     if body.len() > REQUEST_LIMIT_BYTES {
         return Err(Refusal::TooLarge { bytes: body.len(), limit: REQUEST_LIMIT_BYTES });
     }
@@ -171,14 +161,17 @@ pub(super) async fn read<T: RequestBody + Send + 'static>(request: &ApiRequest) 
     match decoded.namespace().filter(|named| *named != request.namespace.as_str()) {
         None => Ok(decoded),
         Some(named) => {
-            Err(Refusal::OtherNamespace { named: named.to_owned(), meant: request.namespace.clone() })
+            let named = truncate(named, NAME_CHARS).into_owned();
+            Err(Refusal::OtherNamespace { named, meant: request.namespace.clone() })
         }
     }
 }
 
 fn parse<T: RequestBody>(body: &[u8]) -> Result<T, Refusal> {
-    let malformed =
-        |reason: &dyn std::fmt::Display| Refusal::Malformed(format!("the request is refused: {reason}"));
+    let malformed = |reason: &dyn std::fmt::Display| {
+        let reason = reason.to_string();
+        Refusal::Malformed(format!("the request is refused: {}", truncate(&reason, REASON_CHARS)))
+    };
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     // serde would decode a list as well, by the order of its elements, which is a mistake of the client.
     if body.trim_ascii_start().first() != Some(&b'{') {
@@ -193,6 +186,8 @@ fn parse<T: RequestBody>(body: &[u8]) -> Result<T, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use longshore_proto::RunStatus;
+
     use super::*;
 
     #[tokio::test]
@@ -220,9 +215,18 @@ mod tests {
         assert!(all.limit == 0 && all.status.into_statuses().is_empty());
         let two = read::<ListBody>(&request(r#"{"status": ["failed", "running"]}"#)).await.expect("a list");
         assert_eq!(two.status.into_statuses(), [RunStatus::Failed, RunStatus::Running]);
+        let packed = ApiRequest {
+            headers: vec![("content-type".to_owned(), "application/msgpack".to_owned())],
+            ..request("{}")
+        };
+        let refused = read::<ListBody>(&packed).await.err().expect("refused").to_string();
+        assert!(refused.contains("a request is JSON"), "{refused}");
+        let long = format!(r#"{{"{}": 1}}"#, "x".repeat(100_000));
+        let long = read::<ListBody>(&request(&long)).await.err().expect("refused").to_string();
+        assert!(long.contains("unknown field `xxx") && long.len() < 2_000, "{}", long.len());
         let bogus =
             read::<ListBody>(&request(r#"{"status": "bogus"}"#)).await.err().expect("refused").to_string();
-        assert!(bogus.contains("`status` is the status of runs"), "{bogus}");
+        assert!(bogus.contains("`status` to be the status of runs"), "{bogus}");
         for (body, reason) in [
             ("{", "EOF"),
             (r#"{"run": 18446744073709551616}"#, "more digits than 64 bits hold"),

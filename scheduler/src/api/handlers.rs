@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use longshore_machine::Run;
 use longshore_ports::{Backend, Catalog, DeadLetters, RunPage, RunQuery, RunRow, WorkflowVersion};
-use longshore_proto::{IdError, Namespace, RunId, RunView, Signal, SubmitBody};
+use longshore_proto::{IdError, Incarnation, Namespace, Partition, RunId, RunView, Seq, Signal, SubmitBody};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::sleep;
@@ -34,6 +35,9 @@ use crate::value_count::REQUEST_LIMIT_BYTES;
 /// within 200 ms, unless its store accepts no writes or the partition has no leader.
 const FIND_TRIES: u32 = 5;
 const FIND_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest reason of a cancel, in bytes. The log keeps every reason for good, also of a run that has ended meanwhile.
+const CANCEL_REASON_BYTES: usize = 4 * 1024;
 
 /// The handlers of all requests.
 pub struct RequestHandlers {
@@ -130,15 +134,24 @@ impl RequestHandlers {
     }
 
     async fn handle_list(&self, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
-        let ListBody { status, workflow, since, labels, indeterminate, after, limit, .. } =
+        let ListBody { status, workflow, since, labels, indeterminate, after, limit, wait, .. } =
             read(request).await?;
+        if wait {
+            self.wait_for_checkpoints().await?;
+        }
         let (namespace, statuses) = (Some(request.namespace.clone()), status.into_statuses());
+        let labels = labels.0;
         let query = RunQuery { namespace, statuses, workflow, since, labels, indeterminate, after, limit };
         document(truncate::list(self.list(query).await?))
     }
 
     async fn handle_cancel(&self, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
         let CancelBody { run, reason, terminate, .. } = read(request).await?;
+        if reason.len() > CANCEL_REASON_BYTES {
+            let (bytes, limit) = (reason.len(), CANCEL_REASON_BYTES);
+            let error = format!("the request is refused: `reason` has {bytes} bytes; the limit is {limit}");
+            return Err(Refusal::Malformed(error));
+        }
         let reason = if reason.is_empty() { "asked for".to_owned() } else { reason };
         let signal = if terminate { Signal::Terminate { reason } } else { Signal::Cancel { reason } };
         self.cancel(&request.namespace, run, signal).await?;
@@ -199,20 +212,53 @@ impl RequestHandlers {
         if let Some(row) = self.row(namespace, run).await? {
             return Ok(row);
         }
-        let Backend { log, checkpoints, .. } = &self.backend;
-        let (incarnation, tail) = tokio::try_join!(log.incarnation(partition), log.tail(partition))?;
+        let end = self.log_end(partition).await?;
         for _ in 0..FIND_TRIES {
             // The mark before the row: a row that is read later is at least as new as the mark.
-            let mark = checkpoints.mark(partition).await?;
+            let is_covered = self.is_covered(partition, &end).await?;
             if let Some(row) = self.row(namespace, run).await? {
                 return Ok(row);
             }
-            if mark.is_some_and(|mark| mark.incarnation == incarnation && mark.seq >= tail) {
+            if is_covered {
                 return Err(Refusal::UnknownRun(run));
             }
             sleep(FIND_PAUSE).await;
         }
-        Err(Refusal::NotStored { run, cause: checkpoints.probe().await.err() })
+        Err(Refusal::NotStored { run, cause: self.backend.checkpoints.probe().await.err() })
+    }
+
+    /// Waits until the checkpoint of every partition covers its log as of the call, so that a list has every run whose submit
+    /// was answered before.
+    async fn wait_for_checkpoints(&self) -> Result<(), Refusal> {
+        let each = (0..self.submits.partitions).map(|number| self.wait_for_checkpoint(Partition(number)));
+        try_join_all(each).await.map(drop)
+    }
+
+    async fn wait_for_checkpoint(&self, partition: Partition) -> Result<(), Refusal> {
+        let end = self.log_end(partition).await?;
+        for _ in 0..FIND_TRIES {
+            if self.is_covered(partition, &end).await? {
+                return Ok(());
+            }
+            sleep(FIND_PAUSE).await;
+        }
+        Err(Refusal::ListBehind { partition, cause: self.backend.checkpoints.probe().await.err() })
+    }
+
+    /// Returns the incarnation of a log and its last sequence.
+    async fn log_end(&self, partition: Partition) -> Result<(Incarnation, Seq), Refusal> {
+        let log = &self.backend.log;
+        Ok(tokio::try_join!(log.incarnation(partition), log.tail(partition))?)
+    }
+
+    /// Returns true if the checkpoint of a partition has everything up to an end of its log.
+    async fn is_covered(
+        &self,
+        partition: Partition,
+        (incarnation, tail): &(Incarnation, Seq),
+    ) -> Result<bool, Refusal> {
+        let mark = self.backend.checkpoints.mark(partition).await?;
+        Ok(mark.is_some_and(|mark| mark.incarnation == *incarnation && mark.seq >= *tail))
     }
 
     /// Returns the row of a run of a namespace as of the last checkpoint.

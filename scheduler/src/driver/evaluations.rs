@@ -7,8 +7,8 @@ use std::sync::Arc;
 use longshore_machine::{EvaluationOutcome, LargeValues, Machine, PendingEvaluation};
 use longshore_ports::{Blobs, on_blocking_thread};
 use longshore_proto::{
-    BLOB_LIMIT_BYTES, Digest, Evaluation, EvaluationNumber, Event, Fault, FaultClass, INLINE_LIMIT_BYTES,
-    Payload, RunId,
+    BLOB_LIMIT_BYTES, BLOB_VALUE_LIMIT, Digest, Evaluation, EvaluationNumber, Event, Fault, FaultClass,
+    INLINE_LIMIT_BYTES, Payload, RunId,
 };
 use longshore_workflow::StepIndex;
 use serde_json::Value;
@@ -18,7 +18,7 @@ use tracing::warn;
 
 use crate::payload::put_value;
 use crate::retry::retry;
-use crate::value_count::{LARGE_VALUE_LIMIT, check_json};
+use crate::value_count::check_json;
 
 /// Maximum number of concurrent evaluations of a process. Each may hold values of [`READ_LIMIT_BYTES`].
 const CONCURRENT: usize = 2;
@@ -163,7 +163,7 @@ async fn fetch(blobs: &dyn Blobs, digest: Digest) -> Result<Arc<Value>, Fault> {
         retry("fetch a value", || blobs.get(digest)).await.map_err(|error| lost(error.to_string()))?;
     let bytes = bytes.ok_or_else(|| lost("is gone".to_owned()))?;
     let decode = move || {
-        check_json(&bytes, LARGE_VALUE_LIMIT).map_err(|error| error.to_string())?;
+        check_json(&bytes, BLOB_VALUE_LIMIT).map_err(|error| error.to_string())?;
         serde_json::from_slice(&bytes).map(Arc::new).map_err(|_| "it is no JSON".to_owned())
     };
     on_blocking_thread(decode).await.map_err(|why| lost(format!("cannot be read: {why}")))
@@ -174,6 +174,12 @@ async fn store(blobs: &dyn Blobs, text: String, value: Value) -> Result<Payload,
     if text.len() <= INLINE_LIMIT_BYTES {
         return Ok(Payload::Inline(value));
     }
+    // No later step could read it.
+    let check = move || (check_json(text.as_bytes(), BLOB_VALUE_LIMIT), text);
+    let (checked, text) = on_blocking_thread(check).await;
+    checked.map_err(|error| {
+        Fault::new(FaultClass::ValueTooLarge, format!("its value cannot be kept: {error}"))
+    })?;
     let stored = retry("store a value", || put_value(blobs, text.clone())).await;
     stored.map_err(|error| Fault::new(FaultClass::Internal, format!("its value cannot be stored: {error}")))
 }

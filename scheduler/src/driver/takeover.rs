@@ -73,6 +73,7 @@ impl Driver {
             effects: Effects::new(),
             updates: PendingUpdates::new(updates),
             outstanding: Backpressure::default().add_partition(),
+            queue_replacements: backend.jobs.replacements(),
             backend,
         };
         driver.replay(epoch.0, published).await?;

@@ -1,6 +1,7 @@
 //! The scheduler on the embedded backend: leadership, recovery, updates and recalls. The tests act as the worker.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
+mod intake;
 mod leading;
 mod memory;
 mod node;

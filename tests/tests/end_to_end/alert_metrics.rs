@@ -15,6 +15,16 @@ use longshore_tests::wait::until;
 const NAMED_BY_CLIENTS: [&str; 3] =
     ["longshore_runs_finished_total", "longshore_server_oldest_job_age_seconds", "longshore_mcp_server_up"];
 
+/// The counters of restored streams.
+const RESTORED: [&str; 6] = [
+    "longshore_streams_restored_total{stream=\"LS_LOG\"}",
+    "longshore_streams_restored_total{stream=\"LS_SUBMIT\"}",
+    "longshore_streams_restored_total{stream=\"LS_JOBS\"}",
+    "longshore_streams_restored_total{stream=\"LS_BLOBS\"}",
+    "longshore_streams_restored_total{stream=\"KV_LS_WORKFLOWS\"}",
+    "longshore_streams_restored_total{stream=\"LS_DLQ\"}",
+];
+
 /// Returns the names of the metrics in the shipped alerts.
 fn alerted() -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy/prometheus/alerts.yaml");
@@ -34,7 +44,7 @@ async fn every_metric_of_the_alerts_is_exported_from_the_start() {
     for metric in metrics.iter().filter(|metric| !NAMED_BY_CLIENTS.contains(&metric.as_str())) {
         until(metric, || scheduler.exports(metric) || worker.exports(metric)).await;
     }
-    let mut counters = vec!["longshore_streams_restored_total".to_owned()];
+    let mut counters: Vec<String> = RESTORED.map(str::to_owned).to_vec();
     for reason in ["malformed", "unknown_workflow", "invalid_inputs", "quota", "poison", "internal"] {
         counters.push(format!("longshore_dlq_messages_total{{reason=\"{reason}\"}}"));
     }
@@ -77,7 +87,6 @@ async fn age_of_a_checkpoint_is_exported_by_the_leader_of_its_partition_alone() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_were_lost_are_counted_once_they_are_made_again() {
-    const RESTORED: &str = "longshore_streams_restored_total";
     let mut cluster = Cluster::start(1, 0, 0).await;
     let (first, second) =
         (MonitoredProcess::start(&cluster, "scheduler"), MonitoredProcess::start(&cluster, "scheduler"));
@@ -85,7 +94,10 @@ async fn streams_that_were_lost_are_counted_once_they_are_made_again() {
     second.is_ready("the second scheduler is ready").await;
     // The other two schedulers create them again, at the same time.
     cluster.end_member(0).await.expecting(0);
-    let restored = || Some(first.metric(RESTORED)? + second.metric(RESTORED)?);
+    let restored = || {
+        let each = RESTORED.iter().map(|series| Some(first.metric(series)? + second.metric(series)?));
+        each.sum::<Option<f64>>()
+    };
     until("nothing was lost yet", || restored() == Some(0.0)).await;
     let context = jetstream::new(async_nats::connect(cluster.nats.url()).await.unwrap());
     let streams: Vec<String> = context.stream_names().try_collect().await.unwrap();
@@ -97,4 +109,6 @@ async fn streams_that_were_lost_are_counted_once_they_are_made_again() {
     first.is_ready("the first scheduler is ready again").await;
     second.is_ready("the second scheduler is ready again").await;
     assert_eq!(restored(), Some(count), "each is counted once");
+    let logs = first.metric(RESTORED[0]).unwrap() + second.metric(RESTORED[0]).unwrap();
+    assert_eq!(logs, f64::from(PARTITIONS), "logs are one kind");
 }

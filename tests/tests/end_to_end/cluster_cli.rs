@@ -378,6 +378,21 @@ async fn a_part_of_an_id_is_known_from_the_moment_of_the_submit() {
 }
 
 #[tokio::test]
+async fn last_is_the_run_of_the_last_submit_although_no_list_has_it_yet() {
+    let cluster = Cluster::start(1, 0, 0).await;
+    cluster.scratch.write("chain.json", chain("chain", 1));
+    cluster.client(["workflows", "push", "chain.json"]).run().await.expecting(0);
+    let submit = async || cluster.request("submit", &json!({ "workflow": "chain" })).await["run"].clone();
+    submit().await;
+    for command in ["show", "cancel"] {
+        let _: String = cluster.redis.ask(&["CLIENT", "PAUSE", "300", "WRITE"]);
+        let newest = submit().await;
+        let ended = cluster.client(["runs", command, "last", "--json"]).run().await.expecting(0);
+        assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap()["run"], newest, "{ended}");
+    }
+}
+
+#[tokio::test]
 async fn workflows_are_listed_with_their_versions() {
     let cluster = Cluster::start(1, 0, 0).await;
     cluster.scratch.write("one.json", chain("chain", 1));

@@ -346,3 +346,33 @@ async fn clocks_that_are_wrong_by_half_a_minute_are_reported_and_runs_end() {
     cluster.answers().await;
     works(&cluster).await;
 }
+
+#[tokio::test]
+async fn jobs_in_a_queue_that_was_deleted_are_queued_again() {
+    let mut cluster = cluster(2, 0, 0).await;
+    let mut runs = Vec::new();
+    for number in 0..8 {
+        let inputs = json!({ "workflow": "chain", "inputs": { "number": number } });
+        let submitted = cluster.request("submit", &inputs).await;
+        runs.push(submitted["run"].as_str().unwrap().to_owned());
+    }
+    let context = jetstream::new(async_nats::connect(cluster.nats.url()).await.unwrap());
+    let queued = async || match context.get_stream(subject::JOBS_STREAM).await {
+        Ok(queue) => queue.cached_info().state.messages,
+        Err(_) => 0,
+    };
+    until_true("all jobs are queued", async || queued().await == 8).await;
+    context.delete_stream(subject::JOBS_STREAM).await.unwrap();
+    until_true("all jobs are queued again", async || queued().await == 8).await;
+    let lost = "nothing: the leaders queue the jobs again";
+    until("the loss is described", || cluster.said().contains(lost)).await;
+    cluster.add(Role::Worker);
+    for (number, run) in runs.iter().enumerate() {
+        assert_eq!(
+            cluster.ended(run).await["outputs"],
+            json!({ "number": number + 3 }),
+            "{}",
+            cluster.said()
+        );
+    }
+}

@@ -275,6 +275,33 @@ async fn redis_accepts_a_client_certificate_and_an_unknown_authority_is_refused(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn addresses_without_tls_at_servers_with_tls_are_refused_with_the_right_scheme() {
+    let certificates = Certificates::new();
+    let (_server, url, _port) = redis_server(&certificates).await;
+    let redis = RedisConfig {
+        url: url.replace("rediss://", "redis://"),
+        connect_deadline: Duration::from_secs(3),
+        prefix: "ls".to_owned(),
+        tls: TlsFiles::default(),
+    };
+    let refusal = Redis::connect(redis).await.map(|_| ()).expect_err("refused").to_string();
+    assert!(refusal.contains("rediss://"), "{refusal}");
+
+    // As nats-server with `handshake_first` does: it expects the client to begin.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("nats://{}", silent.local_addr().expect("an address"));
+    let accepting = async { while silent.accept().await.map(drop).is_ok() {} };
+    let config = NatsConfig {
+        urls: vec![url],
+        connect_deadline: Duration::from_secs(3),
+        ..nats_config(&NatsServer::absent(), TlsFiles::default())
+    };
+    let connected = tokio::select! { connected = Nats::connect(config) => connected, () = accepting => panic!("it ended") };
+    let refusal = connected.map(|_| ()).expect_err("refused").to_string();
+    assert!(refusal.contains("tls://") && refusal.contains("handshake_first"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn key_of_another_certificate_is_refused_before_a_connection() {
     let certificates = Certificates::new();
     let files = TlsFiles { key: Some(certificates.path("server.key")), ..certificates.good() };

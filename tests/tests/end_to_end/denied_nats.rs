@@ -29,8 +29,8 @@ async fn lacking(role: &str, permission: &str) -> (GuardedCluster, [StartedComma
 async fn doctor_names_a_nats_permission_that_a_process_lacks_for_its_work() {
     for (role, permission, named) in [
         ("scheduler", r#""longshore.v1.jobs.>", "#, "longshore.v1.jobs.>"),
-        ("scheduler", r#""longshore.v1.log.*", "#, "longshore.v1.log.>"),
-        ("worker", r#""longshore.v1.log.*", "#, "longshore.v1.log.>"),
+        ("scheduler", r#""longshore.v1.log.*", "#, "longshore.v1.log.*"),
+        ("worker", r#""longshore.v1.log.*", "#, "longshore.v1.log.*"),
         ("worker", r#""$JS.API.CONSUMER.CREATE.LS_JOBS.>", "#, "$JS.API.CONSUMER.CREATE.LS_JOBS."),
         ("worker", r#""$JS.API.CONSUMER.MSG.NEXT.LS_JOBS.*""#, "$JS.API.CONSUMER.MSG.NEXT.LS_JOBS."),
     ] {
@@ -85,10 +85,10 @@ async fn permission_that_is_taken_away_makes_the_process_unready_until_it_is_giv
     worker.is_ready("the worker is ready").await;
     guarded.longshore("a", &["workflows", "push", "guarded.yaml"]).run().await.expecting(0);
     for (role, permission, named) in [
-        ("worker", r#", "longshore.v1.grant.*""#, "subscribe to longshore.v1.grant.>"),
+        ("worker", r#", "longshore.v1.grant.*""#, "subscribe to longshore.v1.grant.*"),
         ("worker", r#", "_INBOX_worker.>"]"#, "subscribe to _INBOX_worker.>"),
         ("scheduler", r#""longshore.v1.api.>", "#, "subscribe to longshore.v1.api.>"),
-        ("scheduler", r#", "longshore.v1.grant.*""#, "publish to longshore.v1.grant.>"),
+        ("scheduler", r#", "longshore.v1.grant.*""#, "publish to longshore.v1.grant.*"),
     ] {
         let process = if role == "worker" { &worker } else { &scheduler };
         let replaced = if permission.ends_with(']') { "]" } else { "" };

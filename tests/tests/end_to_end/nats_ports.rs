@@ -323,6 +323,61 @@ async fn dead_letters_are_kept_and_listed_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn namespace_with_many_dead_letters_pushes_out_its_own_only() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let client = jetstream::new(async_nats::connect(server.url()).await.expect("connects"));
+    let mut config = client.get_stream("LS_DLQ").await.expect("a stream").cached_info().config.clone();
+    config.max_bytes = 1_000_000;
+    client.update_stream(config).await.expect("made smaller");
+    let (letters, team) = (nats.dead_letters(), namespace("team"));
+    for n in 1..=3 {
+        letters.put(&letter(n)).await.expect("stored");
+    }
+    let long = DeadLetter {
+        subject: "longshore.v1.submit.others.report".to_owned(),
+        body: "x".repeat(8_000),
+        ..letter(4)
+    };
+    for _ in 0..250 {
+        letters.put(&long).await.expect("stored");
+    }
+    assert_eq!(
+        letters.list(Some(&team), 10).await.expect("answers").len(),
+        3,
+        "two megabytes of others came later"
+    );
+    let others = letters.list(Some(&namespace("others")), 1_000).await.expect("answers");
+    assert!((60..125).contains(&others.len()), "{}", others.len());
+    assert_eq!(others[0].seq, 253, "the newest are kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_however_many_there_are() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let client = async_nats::connect(server.url()).await.expect("connects");
+    let body = serde_json::to_vec(&letter(1)).expect("JSON");
+    for (namespace, count) in [("team", 10_500), ("others", 4_000)] {
+        for _ in 0..count {
+            let subject = format!("longshore.v1.dlq.{namespace}.malformed");
+            client.publish(subject, body.clone().into()).await.expect("sends");
+        }
+    }
+    client.flush().await.expect("flushes");
+    let stored = || async {
+        let context = jetstream::new(client.clone());
+        let stream = context.get_stream("LS_DLQ").await.expect("a stream");
+        stream.cached_info().state.messages == 14_500
+    };
+    until_true("all are stored", stored).await;
+    let letters = nats.dead_letters();
+    let listed = letters.list(Some(&namespace("team")), 1_000).await.expect("answers");
+    let seqs: Vec<_> = listed.iter().map(|letter| letter.seq).collect();
+    assert_eq!(seqs, (9_501..=10_500).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn updates_reach_the_subscribers_of_their_run() {
     let server = NatsServer::start().await;
     let (teller, listener) = (connect(&server).await.events(), connect(&server).await.events());

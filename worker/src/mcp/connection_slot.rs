@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use longshore_proto::ServerName;
-use metrics::gauge;
 use tokio::sync::Mutex;
 
 use super::classify::McpFailure;
 use super::config::ServerConfig;
 use super::connection::Connection;
 use super::handshake::{self, PoolContext};
+use super::server_health::ServerHealth;
 
 /// Shortest interval between two checks of an idle connection.
 const IDLE_CHECK: Duration = Duration::from_millis(100);
@@ -22,7 +21,7 @@ const IDLE_CHECK: Duration = Duration::from_millis(100);
 /// A slot for one connection of a server.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
-    server: ServerName,
+    health: Arc<ServerHealth>,
     config: Arc<ServerConfig>,
     state: Mutex<SlotState>,
     /// Attempts to connect that have ended. Read without the lock, by calls that begin to wait for it.
@@ -38,8 +37,8 @@ struct SlotState {
 
 impl ConnectionSlot {
     /// Creates a slot without a connection.
-    pub(super) fn new(server: ServerName, config: Arc<ServerConfig>) -> Self {
-        Self { server, config, state: Mutex::default(), attempts: AtomicU64::new(0) }
+    pub(super) fn new(health: Arc<ServerHealth>, config: Arc<ServerConfig>) -> Self {
+        Self { health, config, state: Mutex::default(), attempts: AtomicU64::new(0) }
     }
 
     /// Returns true if there is a usable connection, or an attempt to connect is under way.
@@ -73,7 +72,7 @@ impl ConnectionSlot {
             return Err(failure.clone());
         }
         state.connection = None;
-        let attempt = connect(&self.server, &self.config, context).await;
+        let attempt = connect(&self.health, &self.config, context).await;
         let number = self.attempts.fetch_add(1, Ordering::Release) + 1;
         match attempt {
             Ok(connection) => {
@@ -110,7 +109,7 @@ impl ConnectionSlot {
             .as_ref()
             .is_some_and(|connection| Arc::strong_count(connection) == 1 && connection.idle_for() >= limit);
         if is_idle {
-            tracing::debug!(server = %self.server, "closed an idle connection");
+            tracing::debug!(server = %self.health.server(), "closed an idle connection");
             state.connection = None;
         }
     }
@@ -124,17 +123,16 @@ impl SlotState {
 
 /// Makes one attempt to connect, unless the pool is closing.
 pub(super) async fn connect(
-    server: &ServerName,
+    health: &ServerHealth,
     config: &ServerConfig,
     context: &PoolContext,
 ) -> Result<Connection, McpFailure> {
     let attempt = tokio::select! {
         biased;
         () = context.closing.cancelled() => Err(McpFailure::ShuttingDown),
-        attempt = handshake::connect(server, config, context) => attempt,
+        attempt = handshake::connect(health.server(), config, context) => attempt,
     };
-    let up = if attempt.is_ok() { 1 } else { 0 };
-    gauge!("longshore_mcp_server_up", "server" => server.to_string()).set(up);
+    health.record_connect(attempt.is_ok());
     attempt
 }
 

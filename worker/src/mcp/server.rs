@@ -18,6 +18,7 @@ use super::connection_slot::{ConnectionSlot, connect};
 use super::crash_suspects::CrashSuspects;
 use super::handshake::PoolContext;
 use super::run_connections::RunConnections;
+use super::server_health::ServerHealth;
 
 /// Concurrent processes of one server for single jobs. After a crash all jobs that shared the process are suspected; they wait
 /// for each other, so that not each of them starts a process.
@@ -31,6 +32,7 @@ const ISOLATED_FROM_DELIVERY: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct McpServer {
     name: ServerName,
+    health: Arc<ServerHealth>,
     config: Arc<ServerConfig>,
     slots: Vec<Arc<ConnectionSlot>>,
     /// The number of calls on each slot.
@@ -66,12 +68,14 @@ struct CountedCall {
 impl McpServer {
     /// Creates a server without a connection.
     pub(crate) fn new(name: ServerName, config: ServerConfig) -> Self {
-        let config = Arc::new(config);
+        let (config, health) = (Arc::new(config), Arc::new(ServerHealth::new(name.clone())));
         let size = config.settings.pool.max(1);
-        let slots = (0..size).map(|_| Arc::new(ConnectionSlot::new(name.clone(), Arc::clone(&config))));
+        let slots =
+            (0..size).map(|_| Arc::new(ConnectionSlot::new(Arc::clone(&health), Arc::clone(&config))));
         Self {
             slots: slots.collect(),
             name,
+            health,
             config,
             call_counts: Arc::new(Mutex::new(vec![0; size])),
             crash_suspects: CrashSuspects::default(),
@@ -126,7 +130,7 @@ impl McpServer {
     async fn connect_isolated(&self, context: &PoolContext) -> Result<CallConnection, McpFailure> {
         let permit = Arc::clone(&self.isolation_permits).acquire_owned().await;
         let permit = permit.map_err(|_closed| McpFailure::ShuttingDown)?;
-        let connection = Arc::new(connect(&self.name, &self.config, context).await?);
+        let connection = Arc::new(connect(&self.health, &self.config, context).await?);
         tracing::info!(server = %self.name, process = %connection.instance(), "started a process for a single job");
         Ok(CallConnection { connection, _share: CallShare::Isolated(permit) })
     }
@@ -139,6 +143,7 @@ impl McpServer {
         connection: &Connection,
         result: Result<T, McpFailure>,
     ) -> Result<T, McpFailure> {
+        self.health.record_call(&result);
         let Some(job) = job else { return result };
         if self.can_isolate() {
             self.record_crash(job, &result);

@@ -5,7 +5,7 @@
 
 use longshore_attempt::Answer;
 use longshore_ports::run_by_size;
-use longshore_proto::find_lossy_number;
+use longshore_proto::{BLOB_VALUE_LIMIT, find_lossy_number, has_too_many_values};
 use serde_json::{Map, Value, json};
 
 use crate::large_values::approximate_bytes;
@@ -89,6 +89,13 @@ fn read_result(mut result: Map<String, Value>) -> Result<ToolResult, McpFailure>
         None if !has_content => without_content(result),
         None => from_blocks(&content, text),
     };
+    // A run could not read it, and would fail only there.
+    if has_too_many_values(&value) || has_too_many_values(&content) {
+        return Err(McpFailure::BadAnswer(format!(
+            "it holds more than {BLOB_VALUE_LIMIT} values (elements, names and values of objects), the most that a run reads: \
+             ask for fewer, or let the tool keep them in a file"
+        )));
+    }
     if is_error && error_text.is_empty() {
         error_text = value.to_string();
     }
@@ -136,7 +143,7 @@ fn from_blocks(content: &Value, text: String) -> Value {
         return Value::String(text);
     }
     match serde_json::from_str(&text) {
-        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
+        Ok(value @ (Value::Object(_) | Value::Array(_))) if !has_too_many_values(&value) => value,
         _ => Value::String(text),
     }
 }
@@ -263,6 +270,27 @@ mod tests {
         );
         assert!(said("MCP error -32603: disk full").is_ok());
         assert!(said("MCP error: odd").is_ok());
+    }
+
+    #[test]
+    fn answer_with_more_values_than_a_run_reads_is_a_fault_and_such_a_text_stays_text() {
+        let of = |result: Value| read_result(result.as_object().cloned().expect("an object"));
+        let list = |count| Value::Array(vec![json!(1); count]);
+        assert!(matches!(
+            of(json!({ "structuredContent": { "a": list(BLOB_VALUE_LIMIT) } })),
+            Err(McpFailure::BadAnswer(why)) if why.contains("more than 1000000 values")
+        ));
+        let text = list(BLOB_VALUE_LIMIT).to_string();
+        let Ok(ToolResult::Answer(answer)) = of(json!({ "content": [{ "type": "text", "text": text }] }))
+        else {
+            panic!("no answer")
+        };
+        assert_eq!(answer.value, Value::String(text));
+        let most = list(BLOB_VALUE_LIMIT - 1);
+        let Ok(ToolResult::Answer(answer)) = of(json!({ "structuredContent": most })) else {
+            panic!("no answer")
+        };
+        assert_eq!(answer.value, most);
     }
 
     #[test]

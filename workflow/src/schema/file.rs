@@ -16,7 +16,7 @@ const KEYS: [&str; 9] =
 
 /// The largest number of labels of a workflow, and the largest sizes of their names and values. Every run has a copy, in
 /// its state and in lists.
-const LABELS_LIMIT: usize = 16;
+pub const LABELS_LIMIT: usize = 16;
 const LABEL_NAME_LIMIT_BYTES: usize = 63;
 const LABEL_LIMIT_CHARS: usize = 128;
 

@@ -13,7 +13,7 @@ use longshore_proto::subject::{self, WORKFLOWS_STREAM};
 pub(super) const SIZE_METADATA: &str = "longshore.max_bytes";
 
 /// Least size of a stream: some messages of the largest size that a server accepts by default.
-pub(super) const LEAST_BYTES: u64 = 4 * MIB;
+pub(crate) const LEAST_BYTES: u64 = 4 * MIB;
 
 /// Factor by which a size is reduced where a server has no room for it. It is large enough that the logs get the rest.
 pub(super) const SHRINK_FACTOR: u64 = 4;
@@ -37,7 +37,7 @@ struct SizeShare {
 /// - submits and jobs: a million waiting messages of 2 KiB each.
 /// - blobs: kept for as long as their runs, and the largest part of the results of tools.
 /// - workflows: texts are blobs, so an entry of the registry takes some hundred bytes.
-/// - dead letters: dropped after a month or beyond this size, the oldest first; 16 KiB each at most.
+/// - dead letters: dropped after a month or beyond this size, the oldest first; at most 24 KiB of text each.
 const SHARES: [SizeShare; 5] = [
     SizeShare { stream: subject::SUBMIT_STREAM, percent: 10, bytes: 2 * GIB, is_maximum: false },
     SizeShare { stream: subject::JOBS_STREAM, percent: 10, bytes: 2 * GIB, is_maximum: false },

@@ -99,8 +99,10 @@ impl IndexScan {
     /// Starts the scans of a partition that a query needs, and reads the first page of each.
     async fn start_all(store: &PartitionStore, query: &RunQuery) -> Result<Vec<Self>, Error> {
         store.settle().await?;
-        let statuses = if query.statuses.is_empty() { STATUSES.as_slice() } else { &query.statuses };
-        let unread = statuses.iter().map(|status| MemberRange::listed(query, *status, store.partition));
+        // A status of the query that occurs twice is read once.
+        let is_listed = |status: &RunStatus| query.statuses.is_empty() || query.statuses.contains(status);
+        let statuses = STATUSES.into_iter().filter(is_listed);
+        let unread = statuses.map(|status| MemberRange::listed(query, status, store.partition));
         let mut scans: Vec<Self> = unread
             .map(|unread| Self { store: store.clone(), unread, read: VecDeque::new(), is_exhausted: false })
             .collect();

@@ -1,6 +1,6 @@
 //! Judges the streams: their existence, their servers, and the room in them and in the account.
 
-use longshore_nats::{AccountStatus, NatsStatus, StreamStatus};
+use longshore_nats::{AccountStatus, DEAD_LETTER_TRIM_PERCENT, NatsStatus, StreamStatus};
 use longshore_ports::ADMISSION_LIMIT_PERCENT;
 use longshore_proto::{Partition, subject};
 
@@ -100,8 +100,7 @@ fn logs(percent: u64) -> Finding {
 /// Judges the room in the other streams.
 fn room(streams: &[StreamStatus], logs_percent: u64) -> Finding {
     const NAME: &str = "room in streams";
-    let mut nearly_full: Vec<_> =
-        streams.iter().filter(|stream| stream.refuses_when_full && percent(stream) >= FULL_PERCENT).collect();
+    let mut nearly_full: Vec<_> = streams.iter().filter(|stream| percent(stream) >= FULL_PERCENT).collect();
     nearly_full.sort_by_key(|stream| std::cmp::Reverse(percent(stream)));
     if nearly_full.is_empty() {
         return Finding::new(
@@ -110,9 +109,16 @@ fn room(streams: &[StreamStatus], logs_percent: u64) -> Finding {
             &format!("all are below {FULL_PERCENT} % of their limits"),
         );
     }
-    let each = nearly_full.iter().map(|stream| format!("{} is at {} %", stream.name, percent(stream)));
+    let each = nearly_full.iter().map(|stream| match (stream.name.as_str(), percent(stream)) {
+        (name, percent) if stream.refuses_when_full => format!("{name} is at {percent} %"),
+        (name @ subject::DEAD_LETTER_STREAM, percent) => format!(
+            "{name} is at {percent} % (from {DEAD_LETTER_TRIM_PERCENT} % on, the oldest refused submits of the namespace with \
+             the most are removed before their 30 days)"
+        ),
+        (name, percent) => format!("{name} is at {percent} % and drops its oldest messages"),
+    });
     let text = each.collect::<Vec<_>>().join(", ");
-    let is_refusing = nearly_full.iter().any(|stream| refuses(stream));
+    let is_refusing = nearly_full.iter().any(|stream| stream.refuses_when_full && refuses(stream));
     let level = if is_refusing { FindingLevel::Wrong } else { FindingLevel::Doubtful };
     let mut advice: Vec<_> = nearly_full.iter().map(|stream| remedy(&stream.name, logs_percent)).collect();
     advice.dedup();
@@ -127,6 +133,9 @@ fn remedy(stream: &str, logs_percent: u64) -> &'static str {
             "submits wait because the logs are too full to admit them: make room in the logs"
         }
         subject::SUBMIT_STREAM => "submits wait: start more schedulers, or check their logs",
+        subject::DEAD_LETTER_STREAM => {
+            "fix what is refused (`longshore dlq list`), and remove what is no longer needed (`longshore dlq drop`)"
+        }
         subject::JOBS_STREAM => "jobs wait: start more workers, or check their logs",
         _ => {
             "raise `max_file` of the NATS account, which changes the sizes of streams when a scheduler starts, or its `max_bytes` if you set it"
@@ -208,8 +217,22 @@ mod tests {
         assert_eq!(judged(room(&streams, 0)), (FindingLevel::Doubtful, "LS_LOG_00 is at 71 %".to_owned()));
         streams[0].bytes = 100;
         assert_eq!(room(&streams, 0).level, FindingLevel::Wrong);
-        streams[0].refuses_when_full = false;
-        assert_eq!(room(&streams, 0).level, FindingLevel::Good, "it drops the oldest");
+    }
+
+    #[test]
+    fn dead_letters_that_are_dropped_early_are_doubtful() {
+        let mut streams = all(1);
+        for stream in streams.iter_mut().filter(|stream| stream.name == subject::DEAD_LETTER_STREAM) {
+            (stream.bytes, stream.refuses_when_full) = (100, false);
+        }
+        let found = room(&streams, 0);
+        assert!(
+            found.text.starts_with("LS_DLQ is at 100 % (from 80 % on, the oldest refused"),
+            "{}",
+            found.text
+        );
+        assert_eq!(found.level, FindingLevel::Doubtful);
+        assert!(found.help.is_some_and(|help| help.contains("longshore dlq list")));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn problems(reports: &[(&str, &[String])]) -> Vec<Finding> {
         for problem in *problems {
             let (store, reason) = problem.split_once(": ").unwrap_or(("store", problem));
             let (name, partition) = split_partition(store);
-            let reason = common_reason(store, partition, reason);
+            let reason = without_partition_numbers(&common_reason(store, partition, reason));
             let index = faults.iter().position(|(known, _)| *known == reason).unwrap_or(faults.len());
             if index == faults.len() {
                 faults.push((reason, StoreFault::default()));
@@ -111,6 +111,19 @@ fn common_reason(store: &str, partition: Option<u16>, reason: &str) -> String {
     own.iter().fold(reason, |reason, (name, general)| reason.replace(name, general))
 }
 
+/// Returns a reason in which partitions have no numbers. A process reports the last request that failed for a store of all
+/// partitions, which is about one of them.
+fn without_partition_numbers(reason: &str) -> String {
+    let mut parts = reason.split("partition ");
+    let mut general = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        general.push_str(if rest.len() < part.len() { "a partition" } else { "partition " });
+        general.push_str(rest);
+    }
+    general
+}
+
 /// Returns numbers of partitions, with ranges where possible: `00-03, 07`.
 fn ranges(partitions: &BTreeSet<u16>) -> String {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
@@ -160,7 +173,7 @@ fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
             "NATS answers, but stores nothing. If its log has `no space left on device`, or another error of its disk, make \
              room and then restart nats-server: since 2.14 such a stream accepts no messages until the server is restarted",
         )
-    } else if names(&["insufficient resources", "resource limits exceeded", "full:"]) {
+    } else if names(&["insufficient resources", "resource limits exceeded", ": full: "]) {
         Some("raise the limit of the NATS account (`max_file`) or of the stream (`max_bytes`)")
     } else if names(&["used memory > 'maxmemory'"]) {
         Some("raise `maxmemory` of Redis")
@@ -213,6 +226,26 @@ mod tests {
         let findings = problems(&[("a", &streams), ("b", &streams)]);
         let stores = "LS_LOG_00-01, LS_JOBS, KV_LS_WORKFLOWS";
         assert_eq!(texts(&findings), [format!("{stores}: look at it: timed out (reported by a, b)")]);
+    }
+
+    #[test]
+    fn same_reason_about_the_leases_of_several_partitions_is_one_finding() {
+        let of = |partition: &str| {
+            [format!("leases: hold the lease on partition {partition} in Redis at a:1: refused (for 3 s)")]
+        };
+        let findings = problems(&[("a", &of("06")), ("b", &of("01"))]);
+        let text = "leases: hold the lease on a partition in Redis at a:1: refused (reported by a, b)";
+        assert_eq!(texts(&findings), [text]);
+    }
+
+    #[test]
+    fn a_policy_of_redis_gets_no_advice_about_nats() {
+        let problem = "settings of redis: Redis has `maxmemory-policy allkeys-lru` and drops checkpoints and claims when its \
+                       memory is full: set `maxmemory-policy noeviction`";
+        let findings = problems(&[("a", &[problem.to_owned()])]);
+        assert_eq!(findings[0].help, None, "the text has the remedy");
+        let full = problems(&[("a", &["LS_LOG_00: full: 7 of 8 bytes are stored".to_owned()])]);
+        assert!(full[0].help.as_ref().is_some_and(|help| help.contains("max_file")));
     }
 
     #[test]

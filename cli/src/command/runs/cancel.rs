@@ -9,7 +9,7 @@ use longshore_proto::{RunId, RunStatus};
 use super::cancel_local::cancel_local;
 use super::cancelled::{CancelOutcome, CancelReport};
 use super::run_count::{RUNS_PER_CANCEL, run_count};
-use super::{RunSource, cluster, find_cluster_run, incomplete_list, query};
+use super::{RunSource, RunUse, cluster, find_cluster_run, incomplete_list, query};
 use crate::args::RunsCancelArgs;
 use crate::cluster::Client;
 use crate::config::Config;
@@ -51,7 +51,7 @@ async fn named(args: &RunsCancelArgs, client: &Client, output: &Output) -> Resul
     let report = CancelReport { output, json: args.json };
     for text in &args.runs {
         let cancelled = async {
-            let run = find_cluster_run(client, text).await?;
+            let run = find_cluster_run(client, text, RunUse::Change).await?;
             Ok((run, client.cancel(run, &args.signal()).await?))
         };
         match cancelled.await {

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use serde_json::Value;
 
 use super::data_dir::DirectoryRuns;
-use super::{RunSource, find_cluster_run, find_local_run};
+use super::{RunSource, RunUse, find_cluster_run, find_local_run};
 use crate::args::RunsOutputArgs;
 use crate::cluster::{Client, ValuePart};
 use crate::config::Config;
@@ -64,7 +64,7 @@ async fn from_data(local: &DirectoryRuns, args: &RunsOutputArgs) -> Result<Strin
 }
 
 async fn from_cluster(client: &Client, args: &RunsOutputArgs) -> Result<String, Failure> {
-    let run = find_cluster_run(client, &args.run).await?;
+    let run = find_cluster_run(client, &args.run, RunUse::Show).await?;
     parts(client, run, args.step.as_ref(), args.content).await
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream;
 use longshore_proto::{Event, Partition, Seq};
+use longshore_tests::wait::until_some;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -117,5 +119,34 @@ async fn runs_continue_while_redis_is_unreachable_for_longer_than_a_lease() {
         shown(&cluster, run, "succeeded").await;
     }
     assert_eq!(announcements(&cluster).await, usize::from(PARTITIONS), "no partition was taken over");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submits_are_refused_once_the_text_of_their_workflow_is_gone() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    submit(&cluster, "before").await;
+    let blobs = jetstream::new(cluster.client.clone()).get_stream("LS_BLOBS").await.expect("a stream");
+    blobs.purge().await.expect("emptied");
+
+    // The scheduler knows the plan, and looks for the text every few seconds.
+    let (code, refused) = until_some("a submit is refused", || {
+        let asked = cluster.ask("submit", json!({ "workflow": "report", "id": "before" }));
+        async { asked.await.err() }
+    })
+    .await;
+    assert_eq!((code, &refused["reason"]), (500, &json!("workflow_missing")), "{refused}");
+    cluster.publish("default.report", &[], r#"{"id": "published"}"#).await;
+    assert_eq!(cluster.dead_letters(1).await[0].code, "workflow_missing");
+
+    cluster.push(WORKFLOW).await;
+    let run = submit(&cluster, "published").await;
+    let mut job = cluster.job().await;
+    if json!(job.job.id.run) != run {
+        job = cluster.job().await;
+    }
+    cluster.settle(job, json!([])).await;
+    shown(&cluster, &run, "succeeded").await;
     cluster.end().await;
 }

@@ -4,8 +4,8 @@ use longshore_proto::RunSummary;
 
 use super::{between, error};
 use crate::output::{
-    FAINT, PLAIN, ShrinkingColumn, StyledLine, Symbols, TableRoom, TimeFormatter, TimePrecision, Truncation,
-    aligned_within, fits,
+    DOUBTFUL, FAINT, PLAIN, ShrinkingColumn, StyledLine, Symbols, TableRoom, TimeFormatter, TimePrecision,
+    Truncation, aligned_within, fits,
 };
 
 /// Returns a row for each run. The times become shorter where the terminal has no room for them.
@@ -47,10 +47,20 @@ fn list_rows(
             StyledLine::of(PLAIN, summary.workflow.name.as_str()),
             StyledLine::of(FAINT, &times.with_precision(summary.submitted_at, form)),
             StyledLine::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at)),
-            error(summary),
+            indeterminate(summary).followed_by(error(summary)),
         ]
     }));
     rows
+}
+
+/// Returns the number of indeterminate steps of a run, before its error. No text if it has none.
+fn indeterminate(summary: &RunSummary) -> StyledLine {
+    let separator = if summary.error.is_some() { "; " } else { "" };
+    match summary.indeterminate {
+        0 => StyledLine::default(),
+        1 => StyledLine::of(DOUBTFUL, &format!("1 step indeterminate{separator}")),
+        count => StyledLine::of(DOUBTFUL, &format!("{count} steps indeterminate{separator}")),
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +78,20 @@ mod tests {
                  tool_error: row 7 has no number",
             ]
         );
+    }
+
+    #[test]
+    fn a_run_with_indeterminate_steps_is_marked_before_its_error() {
+        let error_of = |indeterminate, has_error| {
+            let mut summary = view().summary;
+            summary.indeterminate = indeterminate;
+            summary.error = summary.error.filter(|_| has_error);
+            let lines = texts(&list(&[summary], Symbols::Unicode, &TimeFormatter::default(), WHOLE));
+            lines[1].split("2.0s").nth(1).map(|error| error.trim().to_owned()).expect("an error")
+        };
+        assert_eq!(error_of(1, true), "1 step indeterminate; check_west: tool_error: row 7 has no number");
+        assert_eq!(error_of(2, false), "2 steps indeterminate");
+        assert_eq!(error_of(0, false), "");
     }
 
     #[test]

@@ -1,0 +1,43 @@
+//! Notices that the stream of jobs was deleted and created again, by this scheduler or another one.
+//!
+//! The jobs in it are lost, and only leaders have them: each publishes its outstanding jobs again. Without that they would
+//! wait until the next takeover of their partition.
+
+use std::time::Duration;
+
+use longshore_proto::Incarnation;
+use longshore_proto::subject::JOBS_STREAM;
+use tokio::sync::watch::Sender;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::definitions::incarnation;
+use super::stream_info;
+use crate::connection::Connection;
+
+/// Interval between two looks at the stream.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Adds one to `replacements` whenever the stream of jobs is another one than before. Looks after each reconnect and every
+/// [`LOOK_INTERVAL`], until the connection is closed.
+pub(crate) async fn watch(connection: Connection, replacements: Sender<u64>) {
+    let mut connected = connection.connected();
+    let mut known: Option<Incarnation> = None;
+    loop {
+        match stream_info(&connection.context, JOBS_STREAM).await {
+            Ok(info) => {
+                let found = incarnation(&info);
+                if known.as_ref().is_some_and(|known| *known != found) {
+                    warn!("the stream {JOBS_STREAM} was created again; queueing the outstanding jobs again");
+                    replacements.send_modify(|count| *count += 1);
+                }
+                known = Some(found);
+            }
+            Err(error) => debug!(%error, "cannot look at the stream of jobs; looking again later"),
+        }
+        tokio::select! {
+            changed = connected.changed() => if changed.is_err() { return },
+            () = sleep(LOOK_INTERVAL) => {}
+        }
+    }
+}
