@@ -110,7 +110,8 @@ async fn address_of_another_service_is_a_wrong_setting() {
     let refused = process(&scratch, &["scheduler"], &nats.url(), &other).run().await.expecting(2);
     let error: Vec<_> = refused.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(
-        error.len() == 1 && error[0].ends_with("does not answer as Redis does: correct the address"),
+        error.len() == 1
+            && error[0].contains("does not answer as Redis does: correct the address, or write rediss://"),
         "{refused}"
     );
     let prefixed = process(&scratch, &["scheduler"], &nats.url(), &redis.url());
