@@ -106,12 +106,17 @@ impl RedisComparison {
         stop.run_until_cancelled(following).await.unwrap_or(Ok(()))
     }
 
-    /// Compares until there is no difference, and fails if one lasts.
+    /// Compares until there is no difference, and fails if one lasts. Schedulers that are too busy to answer do not end a difference
+    /// that was just seen.
     async fn require_same(&mut self) -> Result<(), Failure> {
-        let mut differs_since = None;
+        let mut differs_since: Option<Instant> = None;
         loop {
             self.dependencies.redis_identity.read(&self.redis).await;
             let reason = match self.compare().await {
+                Ok(false) if differs_since.is_some_and(|since| since.elapsed() < CONFIRMED) => {
+                    sleep(PAUSE).await;
+                    continue;
+                }
                 Ok(is_same) => {
                     self.record_same(is_same);
                     return Ok(());
