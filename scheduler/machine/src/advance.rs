@@ -46,7 +46,7 @@ impl Run {
     }
 }
 
-/// What the steps of a run need to begin and to end.
+/// Surroundings in which steps of a run begin and end.
 pub(super) struct Progress<'a> {
     pub(super) plan: &'a Plan,
     pub(super) now: Timestamp,

@@ -14,7 +14,7 @@ use super::scope::{LargeValues, RunScope};
 /// services that take such keys allow 255 characters or less.
 const KEY_LIMIT_BYTES: usize = 1024;
 
-/// What a step does.
+/// The action of a step whose turn has come.
 pub(super) enum Decision {
     /// The step is skipped, for a reason.
     Skip(String),
@@ -26,7 +26,7 @@ pub(super) enum Decision {
     Group,
 }
 
-/// What every attempt of a call will send.
+/// The content of every attempt of a call.
 pub(super) struct RenderedCall {
     pub(super) arguments: Map<String, Value>,
     pub(super) secrets: Vec<SecretPlace>,

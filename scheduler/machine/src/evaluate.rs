@@ -128,7 +128,7 @@ impl Run {
     /// Returns true if a step, or the outputs of the run, wait for an evaluation.
     pub(super) fn is_evaluating(&self, step: Option<StepIndex>, number: EvaluationNumber) -> bool {
         match step {
-            Some(index) => self.step(index).and_then(|step| step.awaited_evaluation()) == Some(number),
+            Some(index) => self.step(index).and_then(|step| step.pending_evaluation_number()) == Some(number),
             None => self.evaluation == Some(number),
         }
     }

@@ -15,45 +15,12 @@ use longshore_proto::{
     GrantDecision, Job, JobId, Namespace, Outcome, Output, Partition, Payload, Record, RunId, Sent, Seq,
     Settlement, Signal, Timestamp,
 };
-use longshore_workflow::{Plan, StepIndex, compile};
+use longshore_workflow::{Plan, StepIndex};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::scenario::{leader, submitted};
 use super::{Effect, Effects, EvaluationOutcome, KnownPlan, LargeValues, Machine, RecordIgnored, Run};
-
-const PLANS: [&str; 3] = [
-    "longshore: v1
-name: chain
-timeout: 10m
-steps:
-  - { id: a, call: s/t, retry: 3 }
-  - { id: b, call: s/t, if: steps.a.output.n > 2 }
-  - { id: c, set: { n: '${{ default(steps.b.output.n, 0) }}' } }
-  - { id: d, call: s/t, if: always() }
-outputs: { n: '${{ steps.c.output.n }}' }
-",
-    "longshore: v1
-name: groups
-steps:
-  - id: g
-    timeout: 1m
-    parallel:
-      - { id: a, call: s/t }
-      - { id: b, call: s/t, needs: [a], continue-on-error: true }
-      - parallel: [{ id: c, call: s/t, retry: 5 }, { id: d, call: s/t }]
-  - { id: e, call: s/t, if: failure() }
-  - { id: f, call: s/t }
-",
-    "longshore: v1
-name: graph
-steps:
-  - { id: a, call: s/t, timeout: 5s }
-  - { id: b, call: s/t, needs: [] }
-  - { id: c, call: s/t, needs: [a, b], with: { n: '${{ steps.a.output.n + steps.b.output.n }}' } }
-  - { id: d, call: s/t, needs: [b], retry: 2 }
-",
-];
 
 /// One input of a history.
 #[derive(Clone, Debug)]
@@ -84,7 +51,7 @@ enum HistoryInput {
 
 fn history_input() -> impl Strategy<Value = HistoryInput> {
     prop_oneof![
-        2 => (0..PLANS.len() + RANDOM_PLANS as usize).prop_map(HistoryInput::Submit),
+        2 => (0..plans::COUNT).prop_map(HistoryInput::Submit),
         12 => (any::<usize>(), any::<u8>(), 0_i64..6).prop_map(|(which, how, n)| HistoryInput::Settle { which, how, n }),
         6 => (any::<usize>(), 0_u64..3).prop_map(|(which, delivery)| HistoryInput::Start { which, delivery }),
         6 => (any::<usize>(), any::<bool>()).prop_map(|(which, is_lost)| HistoryInput::Evaluate { which, is_lost }),
@@ -94,15 +61,6 @@ fn history_input() -> impl Strategy<Value = HistoryInput> {
         2 => any::<usize>().prop_map(HistoryInput::Repeat),
         3 => any::<bool>().prop_map(HistoryInput::Together),
     ]
-}
-
-/// Number of random plans beside the fixed ones.
-const RANDOM_PLANS: u64 = 3;
-
-fn plans(seed: u64) -> Vec<Arc<Plan>> {
-    let compiled = |text: &&str| Arc::new(compile(text).unwrap_or_else(|problems| panic!("{problems}")));
-    let random = (0..RANDOM_PLANS).map(|number| plans::random(seed.wrapping_add(number)));
-    PLANS.iter().map(compiled).chain(random).collect()
 }
 
 fn machine(plans: &[Arc<Plan>]) -> Machine {
@@ -342,7 +300,7 @@ proptest! {
 
     #[test]
     fn the_same_log_gives_the_same_state(seed: u64, inputs in prop::collection::vec(history_input(), 1..80)) {
-        let plans = plans(seed);
+        let plans = plans::all(seed);
         let world = history(&inputs, &plans);
         let mut again = machine(&plans);
         for record in &world.log {
@@ -353,7 +311,7 @@ proptest! {
 
     #[test]
     fn every_record_twice_gives_the_same_runs(seed: u64, inputs in prop::collection::vec(history_input(), 1..60)) {
-        let plans = plans(seed);
+        let plans = plans::all(seed);
         let world = history(&inputs, &plans);
         let mut again = machine(&plans);
         let (mut seq, mut epochs) = (0, BTreeMap::new());
@@ -380,7 +338,7 @@ proptest! {
         seed: u64,
         inputs in prop::collection::vec(history_input(), 1..40),
     ) {
-        let plans = plans(seed);
+        let plans = plans::all(seed);
         let world = history(&inputs, &plans);
         // What is stored counts as having applied whole entries.
         for place in (0..world.log.len()).filter(|place| world.log[*place].part == 0) {
@@ -413,7 +371,7 @@ proptest! {
         seed: u64,
         inputs in prop::collection::vec(history_input(), 1..80),
     ) {
-        let plans = plans(seed);
+        let plans = plans::all(seed);
         let mut world = history(&inputs, &plans);
         let mut expected: Vec<_> = outstanding(&world.machine);
         expected.retain(|id| !world.out.iter().any(|job| job.id == *id));

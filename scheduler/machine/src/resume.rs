@@ -34,7 +34,7 @@ impl Machine {
 
 fn resume_step(run: &Run, plan: &Plan, index: StepIndex, effects: &mut Effects) {
     let Some(step) = run.step(index).filter(|step| step.status == StepStatus::Running) else { return };
-    if let Some(number) = step.awaited_evaluation() {
+    if let Some(number) = step.pending_evaluation_number() {
         effects.push(Effect::Evaluate { run: run.id, step: Some(index), number });
     }
     let Some(id) = run.job_id(index) else { return };

@@ -21,12 +21,12 @@ pub struct Step {
     /// The call that is outstanding, or waits for its next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) call: Option<Box<OutstandingCall>>,
-    /// What happened. `None` until the step has begun.
+    /// History of the step. `None` until the step has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) record: Option<Box<StepRecord>>,
 }
 
-/// What happened at a step.
+/// History of a step.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(super) struct StepRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ impl Step {
     }
 
     /// Returns the number of the evaluation that the step waits for.
-    pub(super) fn awaited_evaluation(&self) -> Option<EvaluationNumber> {
+    pub(super) fn pending_evaluation_number(&self) -> Option<EvaluationNumber> {
         self.record.as_ref().filter(|record| record.is_evaluating).map(|record| record.evaluation)
     }
 

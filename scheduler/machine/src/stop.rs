@@ -129,14 +129,14 @@ fn recall(
         let Some(step) = run.step(index).filter(|_| which(index)) else { continue };
         if step.call.is_some() {
             recall_step(run, index, now, effects);
-        } else if step.awaited_evaluation().is_some() {
+        } else if step.pending_evaluation_number().is_some() {
             begin_again(run, plan, index);
         }
     }
     end_lost(run, now);
 }
 
-/// Lets a step that waits for an evaluation begin again: whether it runs at all is decided anew.
+/// Lets a step that waits for an evaluation begin again: it is decided again if it runs at all.
 fn begin_again(run: &mut Run, plan: &Plan, index: StepIndex) {
     run.change(index, |step| {
         step.status = StepStatus::Pending;

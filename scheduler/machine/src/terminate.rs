@@ -8,7 +8,7 @@ use super::{Effect, Effects, Run, stop};
 /// Message of a step that was ended with its run.
 const TERMINATED: &str = "the run was terminated";
 
-/// Ends every step of a run, and recalls the outstanding jobs, so that workers end calls that go on. The run ends as cancelled, because
+/// Ends every step of a run, and recalls the outstanding jobs, so that workers cancel their calls. The run ends as cancelled, because
 /// none of its steps is left.
 pub(super) fn terminate(run: &mut Run, reason: &str, now: Timestamp, effects: &mut Effects) {
     run.status = RunStatus::Cancelling;

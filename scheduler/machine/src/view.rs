@@ -109,7 +109,7 @@ fn waiting_for(step: &Step) -> Option<String> {
         StepStatus::Running if step.stopped && step.call.is_some() => {
             Some("the end of its call, which was cancelled".to_owned())
         }
-        StepStatus::Running if step.awaited_evaluation().is_some() => {
+        StepStatus::Running if step.pending_evaluation_number().is_some() => {
             Some("its expressions, which read large values or take long".to_owned())
         }
         _ => None,

@@ -53,7 +53,7 @@ impl Footprint {
         Self {
             has_ended: step.status.is_terminal(),
             is_indeterminate: step.status == StepStatus::Indeterminate,
-            call: call.is_some() || step.awaited_evaluation().is_some(),
+            call: call.is_some() || step.pending_evaluation_number().is_some(),
             job_out: call.is_some() && step.status == StepStatus::Running,
             argument_bytes: call.map_or(0, |call| call.arguments.bytes_in_state()),
             due_at: call.and_then(|call| call.due_at),

@@ -1,9 +1,55 @@
-//! Random plans: nested groups, dependencies, conditions, retries and tolerated failures.
+//! Plans of the histories: some are fixed, and random ones have nested groups, dependencies, conditions, retries and tolerated
+//! failures.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
 use longshore_workflow::{Plan, compile};
+
+const PLANS: [&str; 3] = [
+    "longshore: v1
+name: chain
+timeout: 10m
+steps:
+  - { id: a, call: s/t, retry: 3 }
+  - { id: b, call: s/t, if: steps.a.output.n > 2 }
+  - { id: c, set: { n: '${{ default(steps.b.output.n, 0) }}' } }
+  - { id: d, call: s/t, if: always() }
+outputs: { n: '${{ steps.c.output.n }}' }
+",
+    "longshore: v1
+name: groups
+steps:
+  - id: g
+    timeout: 1m
+    parallel:
+      - { id: a, call: s/t }
+      - { id: b, call: s/t, needs: [a], continue-on-error: true }
+      - parallel: [{ id: c, call: s/t, retry: 5 }, { id: d, call: s/t }]
+  - { id: e, call: s/t, if: failure() }
+  - { id: f, call: s/t }
+",
+    "longshore: v1
+name: graph
+steps:
+  - { id: a, call: s/t, timeout: 5s }
+  - { id: b, call: s/t, needs: [] }
+  - { id: c, call: s/t, needs: [a, b], with: { n: '${{ steps.a.output.n + steps.b.output.n }}' } }
+  - { id: d, call: s/t, needs: [b], retry: 2 }
+",
+];
+
+/// Number of random plans beside the fixed ones.
+const RANDOM: u64 = 3;
+
+pub(super) fn all(seed: u64) -> Vec<Arc<Plan>> {
+    let compiled = |text: &&str| Arc::new(compile(text).unwrap_or_else(|problems| panic!("{problems}")));
+    let random = (0..RANDOM).map(|number| random(seed.wrapping_add(number)));
+    PLANS.iter().map(compiled).chain(random).collect()
+}
+
+/// Number of plans.
+pub(super) const COUNT: usize = PLANS.len() + RANDOM as usize;
 
 /// Deepest nesting of groups.
 const DEPTH: usize = 3;
@@ -28,7 +74,7 @@ struct PlanText {
 }
 
 /// Returns the plan of a seed.
-pub(super) fn random(seed: u64) -> Arc<Plan> {
+fn random(seed: u64) -> Arc<Plan> {
     let text = format!("longshore: v1\nname: random-{seed}\ntimeout: 30m\nsteps:\n");
     let mut plan = PlanText { numbers: Numbers(seed), text, steps: 0 };
     plan.list(1, 2, &[]);

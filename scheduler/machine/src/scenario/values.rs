@@ -57,7 +57,7 @@ fn a_lost_value_that_nothing_reads_changes_nothing() {
 }
 
 #[test]
-fn a_cancel_decides_anew_about_steps_that_wait_for_an_evaluation() {
+fn steps_that_wait_for_an_evaluation_are_decided_again_after_a_cancel() {
     check(
         "
 steps:
