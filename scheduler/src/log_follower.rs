@@ -221,7 +221,8 @@ impl LogFollower {
     }
 
     async fn apply_record(&mut self, record: Record, effects: &mut Effects) -> Result<(), DriverError> {
-        if let Some(digest) = self.machine.missing_plan(&record.event) {
+        let missing = self.machine.missing_plan(&record.event);
+        if let Some(digest) = missing.or_else(|| self.machine.unavailable_plan(&record.event)) {
             self.provide_plan(digest).await?;
         }
         if let Err(reason) = self.machine.apply(&record, effects) {

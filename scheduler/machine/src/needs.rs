@@ -20,6 +20,13 @@ impl Machine {
         digest.filter(|digest| !self.plans.contains_key(digest))
     }
 
+    /// Returns the plan of a new run that was unavailable for an earlier one. The driver asks for it again, since its text may be
+    /// stored again.
+    pub fn unavailable_plan(&self, event: &Event) -> Option<Digest> {
+        let Event::Submitted { workflow, .. } = event else { return None };
+        matches!(self.plans.get(&workflow.digest), Some(KnownPlan::Broken(_))).then_some(workflow.digest)
+    }
+
     /// Returns the missing plans of live runs. Called once, after a checkpoint was loaded.
     pub fn missing_plans(&self) -> BTreeSet<Digest> {
         let digests = self.live.values().map(|run| run.outline.workflow.digest);

@@ -127,8 +127,13 @@ async fn submits_are_refused_once_the_text_of_their_workflow_is_gone() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     submit(&cluster, "before").await;
+    cluster.settle(cluster.job().await, json!([])).await;
     let blobs = jetstream::new(cluster.client.clone()).get_stream("LS_BLOBS").await.expect("a stream");
     blobs.purge().await.expect("emptied");
+    // The leader of the other partition does not find the text.
+    for number in 0..8 {
+        let _ = cluster.ask("submit", json!({ "workflow": "report", "id": format!("lost-{number}") })).await;
+    }
 
     // The scheduler knows the plan, and looks for the text every few seconds.
     let (code, refused) = until_some("a submit is refused", || {
@@ -141,12 +146,18 @@ async fn submits_are_refused_once_the_text_of_their_workflow_is_gone() {
     assert_eq!(cluster.dead_letters(1).await[0].code, "workflow_missing");
 
     cluster.push(WORKFLOW).await;
-    let run = submit(&cluster, "published").await;
-    let mut job = cluster.job().await;
-    if json!(job.job.id.run) != run {
-        job = cluster.job().await;
+    let mut waiting = Vec::new();
+    for number in 0..8 {
+        waiting.push(submit(&cluster, &format!("after-{number}")).await);
     }
-    cluster.settle(job, json!([])).await;
-    shown(&cluster, &run, "succeeded").await;
+    let runs = waiting.clone();
+    while !waiting.is_empty() {
+        let job = cluster.job().await;
+        waiting.retain(|run| json!(job.job.id.run) != *run);
+        cluster.settle(job, json!([])).await;
+    }
+    for run in &runs {
+        shown(&cluster, run, "succeeded").await;
+    }
     cluster.end().await;
 }
