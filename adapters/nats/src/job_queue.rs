@@ -59,6 +59,10 @@ const RECALL_LIMIT: Duration = Duration::from_secs(2);
 /// Time that a grant may wait for a connection. The worker asks again after two seconds.
 const GRANT_LIMIT: Duration = Duration::from_secs(1);
 
+/// Time in which the client library passes a denial on, after the server sent it: milliseconds, or some tenths of a second on a busy
+/// machine. A later one makes the worker unready.
+const DENIAL_PAUSE: Duration = Duration::from_millis(200);
+
 /// Pause before the end of the queue is read again.
 const END_PAUSE: Duration = Duration::from_secs(1);
 
@@ -115,6 +119,8 @@ impl NatsJobQueue {
             let info = stream_info(&self.connection.context, subject::JOBS_STREAM).await;
             info.map_err(|error| failed("read the stream of jobs", error))?;
         }
+        // The client library passes a denial on by a task of its own, which a busy machine runs a little later.
+        sleep(DENIAL_PAUSE).await;
         Ok(())
     }
 
