@@ -48,6 +48,8 @@ pub enum Input {
     GrantReturned,
     /// [`Effect::Call`] ended.
     CallEnded(Box<FinishedCall>),
+    /// [`Effect::Call`] was not performed: other jobs have all slots of the server or of the worker.
+    NoSlot,
     /// [`Effect::Wait`] is over.
     RetryDue,
     /// [`Effect::Settle`] was performed, and its event is durable.

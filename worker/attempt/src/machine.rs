@@ -107,6 +107,8 @@ impl<'a> Machine<'a> {
             Input::CallEnded(call) => self.call_ended(*call),
             Input::RetryDue => self.call(),
             Input::Settled => Effect::Finish(DeliveryEnd::Acknowledge { complete: self.claim.take() }),
+            // The next delivery has a slot from the start.
+            Input::NoSlot => self.return_to_queue(None),
             Input::EffectFailed => self.return_to_queue(Some(BACKEND_FAILED_DELAY)),
         }
     }

@@ -86,6 +86,7 @@ fn apply(machine: &mut Machine<'_>, text: &str, keep_content: bool) -> String {
 fn input(text: &str, keep_content: bool) -> Input {
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
     match verb {
+        "no" => Input::NoSlot,
         "delivered" => {
             let (count, more) = rest.split_once(", ").unwrap_or((rest, ""));
             let delivery_count = count.parse().expect("a number");

@@ -14,7 +14,6 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::job_task::JobTask;
-use super::job_waits::WaitReason;
 use super::retry::retry;
 
 /// First wait for an answer. It takes some milliseconds if the partition has a leader.
@@ -26,7 +25,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 impl JobTask<'_> {
     /// Asks for a grant until it is decided.
     pub(super) async fn request_grant(&self) -> Result<Input, Error> {
-        let _wait = self.context.waits.begin(WaitReason::Grant);
         let jobs = &self.context.backend.jobs;
         let mut waiter = retry("wait for grants", || jobs.grant_waiter(self.id)).await?;
         let mut wait = FIRST_WAIT;

@@ -3,8 +3,8 @@
 //! A job needs one slot of its server and one of the worker. Both are taken before the pull, so that no job waits in a worker
 //! while another worker is free. The server's slot is released when no further call will be made, the worker's slot when the
 //! delivery ends: a server that takes one call at a time does not wait for the log, and the number of results that wait for the
-//! log is bounded. A job that waits for a store before its call releases both, so that it does not hold up jobs that need no
-//! such store, and takes them again before the call.
+//! log is bounded. A job that waits for its claim or its grant before its call releases both, so that it does not hold up jobs that
+//! need neither, and takes them again before the call.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Jobs of a worker that may wait for a store without a slot: with arguments of at most 64 KiB, 64 MiB. Further ones keep
+/// Jobs of a worker that may wait for a claim or a grant without a slot: with arguments of at most 64 KiB, 64 MiB. Further ones keep
 /// their slots, so that the worker pulls no more jobs than it has room for.
 const JOBS_WITHOUT_SLOT: usize = 1_024;
 
@@ -46,7 +46,7 @@ enum JobPermits {
         /// `None` while the slot waits for a job.
         busy: Option<BusySlotCount>,
     },
-    /// The job waits for a store.
+    /// The job waits for its claim or its grant.
     WithoutSlot { _permit: OwnedSemaphorePermit },
 }
 
@@ -81,7 +81,7 @@ impl JobSlot {
         }
     }
 
-    /// Releases both slots while the job waits for a store, unless too many jobs do so.
+    /// Releases both slots while the job waits for its claim or its grant, unless too many jobs do so.
     pub(super) fn release_for_wait(&self) {
         let mut permits = self.permits();
         if let JobPermits::Slots { .. } = &*permits
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn job_that_waits_for_a_store_leaves_its_slots_to_others_and_takes_them_again() {
+    async fn waiting_job_leaves_its_slots_to_others_and_takes_them_again() {
         let of_worker = WorkerSlots::new(1);
         let slots = ServerSlots::new(&of_worker, 1);
         let waiting = slots.acquire().await;

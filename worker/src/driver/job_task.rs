@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::pin::pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use longshore_attempt::{
     DeliveryEnd, Effect, Input, Interrupt, InterruptEffect, Machine, claim_holder, worker_of,
 };
 use longshore_ports::{Backend, Delivery, Error, clock};
-use longshore_proto::{ClaimKey, ClaimResult, DeliveryId, Fault, Job, JobId, NodeId, RunStatus};
+use longshore_proto::{Attempt, ClaimKey, ClaimResult, DeliveryId, Fault, Job, JobId, NodeId, RunStatus};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
@@ -26,6 +26,10 @@ use super::retry::retry;
 
 /// Time that a job keeps its slot while it waits for a store: many times that of an answer.
 const SLOT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Time that a granted call waits for a slot; then the job returns to the queue. The scheduler gives a granted call its own time and
+/// five minutes more until it is in doubt.
+const GRANTED_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Processes one delivery until it is acknowledged or returned to the queue.
 pub(super) async fn process(context: &WorkerContext, delivery: Delivery, slot: JobSlot) {
@@ -146,18 +150,16 @@ impl JobTask<'_> {
 
     async fn perform(&self, effect: Effect) -> ControlFlow<DeliveryEnd, Input> {
         let result = match effect {
-            Effect::Claim(key) => self.claim_without_slot(key).await,
-            // With its slot: the time in which a granted call has to end counts from the grant.
-            Effect::RequestGrant => self.request_grant().await,
-            Effect::ReturnGrant => self.return_grant().await,
-            Effect::Call(number) => {
-                tokio::select! {
-                    biased;
-                    () = self.slot.hold() => {}
-                    () = self.call_cancelled.cancelled() => {}
-                }
-                self.call(number).await
+            Effect::Claim(key) => {
+                let _wait = self.context.waits.begin(WaitReason::Claim);
+                self.without_slot(self.claim(key)).await
             }
+            Effect::RequestGrant => {
+                let _wait = self.context.waits.begin(WaitReason::Grant);
+                self.without_slot(self.request_grant()).await
+            }
+            Effect::ReturnGrant => self.return_grant().await,
+            Effect::Call(number) => self.call_with_slot(number).await,
             Effect::Wait(delay) => {
                 sleep(delay).await;
                 Ok(Input::RetryDue)
@@ -171,17 +173,28 @@ impl JobTask<'_> {
         }))
     }
 
-    /// Requests the claim. The slot is released if that takes long, because other jobs may not need the store.
-    async fn claim_without_slot(&self, key: ClaimKey) -> Result<Input, Error> {
-        let _wait = self.context.waits.begin(WaitReason::Claim);
-        let mut claim = pin!(self.claim(key));
-        match timeout(SLOT_PATIENCE, &mut claim).await {
+    /// Waits for an answer. The slot is released if that takes long, because other jobs may not need the answer.
+    async fn without_slot(&self, answer: impl Future<Output = Result<Input, Error>>) -> Result<Input, Error> {
+        let mut answer = pin!(answer);
+        match timeout(SLOT_PATIENCE, &mut answer).await {
             Ok(input) => input,
             Err(_elapsed) => {
                 self.slot.release_for_wait();
-                claim.await
+                answer.await
             }
         }
+    }
+
+    /// Makes one attempt, once the job has its slot again. A job whose call was granted does not wait long for it.
+    async fn call_with_slot(&self, number: Attempt) -> Result<Input, Error> {
+        let is_granted = self.is_granted.load(Ordering::Relaxed);
+        tokio::select! {
+            biased;
+            () = self.slot.hold() => {}
+            () = self.call_cancelled.cancelled() => {}
+            () = sleep(GRANTED_PATIENCE), if is_granted => return Ok(Input::NoSlot),
+        }
+        self.call(number).await
     }
 
     async fn claim(&self, key: ClaimKey) -> Result<Input, Error> {

@@ -1,10 +1,10 @@
 //! Grants of calls that are not safe to repeat.
 
-use longshore_proto::{DeliveryId, Event, Outcome};
+use longshore_proto::{DeliveryId, Event, Job, Outcome};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 
-use crate::harness::{Harness, unsafe_to_repeat, until};
+use crate::harness::{Harness, safe, unsafe_to_repeat, until};
 
 #[tokio::test]
 async fn unsafe_call_is_made_once_it_is_granted() {
@@ -57,5 +57,23 @@ async fn stopping_worker_returns_the_grant_and_the_job() {
     harness.stopped().await;
     assert!(harness.is_returned(&job.id).await);
     assert_eq!(harness.take().await.expect("given back").job.id, job.id);
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn job_that_waits_for_its_grant_does_not_hold_up_other_jobs_of_its_server() {
+    let mut harness = Harness::without_leader().await;
+    let on_single = |job: Job| Job { server: "single".parse().expect("a server name"), ..job };
+    let waiting = on_single(unsafe_to_repeat("pay", "note", json!({ "text": "paid" })));
+    harness.publish(&waiting).await;
+    harness.start(WorkerConfig::default());
+    until("a request", || async { harness.starting(&waiting.id).await > 0 }).await;
+    let other = on_single(safe("read", "note", json!({ "text": "read" })));
+    harness.publish(&other).await;
+    harness.outcome(&other.id).await;
+    assert_eq!(harness.journal(), ["note read"]);
+    harness.lead();
+    harness.outcome(&waiting.id).await;
+    assert_eq!(harness.journal(), ["note read", "note paid"]);
     harness.close().await;
 }

@@ -70,6 +70,19 @@ fn grant_is_returned_before_the_job_if_no_call_was_made() {
 }
 
 #[test]
+fn granted_call_without_a_slot_is_left_to_the_next_delivery() {
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 1    => ask for a grant
+        granted        => call 1
+        no slot        => return the grant
+        grant returned => return
+        ",
+    );
+}
+
+#[test]
 fn grant_of_a_call_that_was_made_is_not_returned() {
     check(
         unsafe_to_repeat(),
