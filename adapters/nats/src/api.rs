@@ -8,6 +8,7 @@ use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, Context, ErrorCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::denials::{self, PublishDenied};
@@ -91,4 +92,14 @@ pub(super) async fn find_message(
         Err(error) if error.code() == Some(ErrorCode::NO_MESSAGE_FOUND) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Removes one message of a stream.
+pub(super) async fn remove_message(context: &Context, stream: &str, seq: u64) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    struct MessageRemoved {}
+    // Overwriting the message on the disk is for secrets, and takes time.
+    let body = json!({ "seq": seq, "no_erase": true });
+    let MessageRemoved {} = request(context, format!("STREAM.MSG.DELETE.{stream}"), &body).await?;
+    Ok(())
 }

@@ -4,7 +4,8 @@
 //! consumer are found only by reading the stream, so the oldest jobs are read.
 //!
 //! A server whose disk was full can come back with messages that were acknowledged before. They are below the
-//! acknowledgement floor of their consumer, which does not deliver them again. They are no waiting jobs.
+//! acknowledgement floor of their consumer, which does not deliver them again. They are no waiting jobs, and as the queue holds
+//! one message for each job, such a job could not be queued again. So schedulers remove them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::api::{MessageInfo, find_message};
+use super::api::{ApiError, MessageInfo, find_message, remove_message};
 use super::connection::Connection;
 use super::failure::failed;
 use super::streams::stream_info;
@@ -36,8 +37,8 @@ pub struct Backlog {
     pub servers: Vec<ServerBacklog>,
     /// Jobs of servers that are not listed.
     pub unlisted: u64,
-    /// Messages of jobs that were acknowledged before, which NATS has kept.
-    pub acknowledged: u64,
+    /// Sequences of messages of jobs that were acknowledged before, which NATS has kept. The oldest hundred at most.
+    pub acknowledged: Vec<u64>,
 }
 
 impl Backlog {
@@ -97,7 +98,7 @@ pub(super) async fn read(connection: &Connection) -> Result<Backlog, Error> {
     let mut servers: Vec<_> =
         consumers.iter().map(consumer_backlog).filter(|backlog| backlog.jobs > 0).collect();
     let counted: u64 = servers.iter().map(|backlog| backlog.jobs).sum();
-    let mut acknowledged = 0;
+    let mut acknowledged = Vec::new();
     if state.messages > counted {
         let read = read_oldest(connection, state.first_sequence, &floors).await?;
         servers.extend(read.without_consumer);
@@ -112,8 +113,21 @@ pub(super) async fn read(connection: &Connection) -> Result<Backlog, Error> {
             backlog.oldest = age(&oldest.time);
         }
     }
-    let listed = servers.iter().map(|backlog| backlog.jobs).fold(acknowledged, u64::saturating_add);
+    let kept = u64::try_from(acknowledged.len()).unwrap_or(u64::MAX);
+    let listed = servers.iter().map(|backlog| backlog.jobs).fold(kept, u64::saturating_add);
     Ok(Backlog { servers, unlisted: state.messages.saturating_sub(listed), acknowledged })
+}
+
+/// Removes the messages of jobs that were acknowledged before a backlog was read. Returns their number.
+pub(super) async fn remove_acknowledged(connection: &Connection, backlog: &Backlog) -> Result<usize, Error> {
+    for seq in &backlog.acknowledged {
+        match remove_message(&connection.context, subject::JOBS_STREAM, *seq).await {
+            // The server refuses only what is not there: another scheduler was faster.
+            Ok(()) | Err(ApiError::Refused(_)) => {}
+            Err(error) => return Err(failed("remove acknowledged jobs", error)),
+        }
+    }
+    Ok(backlog.acknowledged.len())
 }
 
 /// Returns the backlog of a server, from the counts of its consumer.
@@ -148,8 +162,8 @@ fn server_of_job(subject: &str) -> Option<&str> {
 struct OldestJobs {
     /// Servers without a consumer to which at least one of them belongs.
     without_consumer: Vec<ServerBacklog>,
-    /// Number of messages that were acknowledged before.
-    acknowledged: u64,
+    /// Sequences of messages that were acknowledged before.
+    acknowledged: Vec<u64>,
 }
 
 /// Reads the oldest jobs. `floors` has the acknowledgement floor of each server's consumer.
@@ -158,7 +172,7 @@ async fn read_oldest(
     first: u64,
     floors: &BTreeMap<String, u64>,
 ) -> Result<OldestJobs, Error> {
-    let (mut found, mut acknowledged) = (BTreeMap::<String, u64>::new(), 0);
+    let (mut found, mut acknowledged) = (BTreeMap::<String, u64>::new(), Vec::new());
     let mut from = first;
     for _ in 0..READ_JOBS {
         let Some(message) = next_message(connection, from, subject::JOBS).await? else { break };
@@ -166,7 +180,7 @@ async fn read_oldest(
         let Some(server) = server_of_job(&message.subject) else { continue };
         match floors.get(server) {
             None => *found.entry(server.to_owned()).or_default() += 1,
-            Some(floor) if message.seq <= *floor => acknowledged += 1,
+            Some(floor) if message.seq <= *floor => acknowledged.push(message.seq),
             Some(_) => {}
         }
     }

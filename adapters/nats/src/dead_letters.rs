@@ -9,13 +9,11 @@ use async_nats::jetstream::stream::DirectGetErrorKind;
 use async_trait::async_trait;
 use longshore_ports::{DeadLetter, DeadLetters, Error};
 use longshore_proto::{Namespace, subject};
-use serde::Deserialize;
-use serde_json::json;
 use tokio::sync::Semaphore;
 
 pub use self::shares::DEAD_LETTER_TRIM_PERCENT;
 use self::shares::NamespaceShares;
-use super::api::request;
+use super::api::remove_message;
 use super::connection::Connection;
 use super::failure::failed;
 use super::publisher::{OutgoingMessage, Publisher, StoreMode};
@@ -97,11 +95,8 @@ impl DeadLetters for DeadLetterStream {
     }
 
     async fn remove(&self, seq: u64) -> Result<(), Error> {
-        let subject = format!("STREAM.MSG.DELETE.{}", subject::DEAD_LETTER_STREAM);
-        let removed: Result<MessageDeleted, _> =
-            request(&self.connection.context, subject, &json!({ "seq": seq, "no_erase": true })).await;
-        match removed {
-            Ok(MessageDeleted {}) => Ok(()),
+        match remove_message(&self.connection.context, subject::DEAD_LETTER_STREAM, seq).await {
+            Ok(()) => Ok(()),
             // The error code does not say that the message does not exist.
             Err(error) => match self.get(None, seq).await? {
                 None => Ok(()),
@@ -140,10 +135,6 @@ impl DeadLetterStream {
         Ok(from)
     }
 }
-
-/// The answer to the deletion of a message.
-#[derive(Deserialize)]
-struct MessageDeleted {}
 
 /// Decodes a dead letter. Returns `None` for a message that Longshore did not write.
 fn decode_dead_letter(seq: u64, body: &[u8]) -> Option<DeadLetter> {

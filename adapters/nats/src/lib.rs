@@ -330,6 +330,14 @@ impl Nats {
         backlog::read(&self.connection).await
     }
 
+    /// Removes the messages of jobs that were acknowledged before this backlog was read. Returns their number.
+    ///
+    /// # Errors
+    /// If the server does not answer, or denies it.
+    pub async fn remove_acknowledged_jobs(&self, backlog: &Backlog) -> Result<usize, Error> {
+        backlog::remove_acknowledged(&self.connection, backlog).await
+    }
+
     /// Waits until the server has processed everything that was sent.
     ///
     /// # Errors

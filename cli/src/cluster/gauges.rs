@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_nats::{Nats, RestoredStreams, StreamKind};
+use longshore_nats::{Backlog, Nats, RestoredStreams, StreamKind};
 use longshore_proto::Partition;
 use metrics::{counter, gauge};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use super::dependencies::Dependencies;
 use super::report::checkpoint_age;
@@ -145,4 +145,16 @@ async fn measure_jobs(nats: &Nats, shown: &mut BTreeSet<String>) {
         show(&server.server, server.jobs, server.oldest);
     }
     *shown = now;
+    remove_acknowledged(nats, &backlog).await;
+}
+
+/// Removes the messages of jobs that a nats-server has kept although they were acknowledged. Such a job could not be queued again.
+async fn remove_acknowledged(nats: &Nats, backlog: &Backlog) {
+    match nats.remove_acknowledged_jobs(backlog).await {
+        Ok(0) => {}
+        Ok(removed) => info!(removed, "removed messages of acknowledged jobs that NATS had kept"),
+        Err(error) => {
+            warn!(%error, "cannot remove messages of acknowledged jobs that NATS has kept; trying again")
+        }
+    }
 }

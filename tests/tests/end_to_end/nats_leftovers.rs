@@ -99,10 +99,29 @@ async fn messages_below_the_acknowledgement_floor_are_not_counted_as_waiting() {
     let jobs = ["longshore.v1.jobs.std.files.a:x:1", "longshore.v1.jobs.std.other.a:y:1"];
     keep_acknowledged(&nats, subject::JOBS_STREAM, "std-files", jobs).await;
     let backlog = nats.backlog().await.expect("answers");
-    assert_eq!((backlog.jobs(), backlog.acknowledged), (0, 1), "{backlog:?}");
+    assert_eq!((backlog.jobs(), &backlog.acknowledged[..]), (0, &[1][..]), "{backlog:?}");
     assert_eq!(backlog.oldest(), Duration::ZERO);
     let submits = ["longshore.v1.submit.a.report", "longshore.v1.submit.b.report"];
     keep_acknowledged(&nats, subject::SUBMIT_STREAM, "intake", submits).await;
     let waiting = nats.waiting_submits().await.expect("answers");
     assert_eq!((waiting.count, waiting.oldest), (0, Duration::ZERO));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_job_that_nats_has_kept_is_removed_and_can_be_queued_again() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let context = jetstream::new(nats.client());
+    let kept = "longshore.v1.jobs.std.files.a:x:1";
+    keep_acknowledged(&nats, subject::JOBS_STREAM, "std-files", [kept, "longshore.v1.jobs.std.other.a:y:1"])
+        .await;
+    let stream = context.get_stream(subject::JOBS_STREAM).await.expect("the stream");
+    let is_kept = async || stream.get_last_raw_message_by_subject(kept).await.is_ok();
+    assert!(is_kept().await);
+    let backlog = nats.backlog().await.expect("answers");
+    assert_eq!(nats.remove_acknowledged_jobs(&backlog).await.expect("removes"), 1);
+    assert!(!is_kept().await, "the next job with this id is queued");
+    // Another scheduler may have read the same backlog.
+    nats.remove_acknowledged_jobs(&backlog).await.expect("has no effect");
+    assert!(nats.backlog().await.expect("answers").acknowledged.is_empty());
 }

@@ -186,6 +186,9 @@ async fn worker_may_not_change_streams_or_receive_answers_and_operator_may_not_f
     for request in ["DELETE.LS_JOBS", "PURGE.LS_JOBS", "MSG.DELETE.LS_LOG_00", "UPDATE.LS_LOG_00"] {
         refuses(&scheduler, &format!("$JS.API.STREAM.{request}"), "{}").await;
     }
+    // It removes acknowledged jobs that NATS has kept.
+    let answer = scheduler.request("$JS.API.STREAM.MSG.DELETE.LS_JOBS", r#"{ "seq": 1000 }"#.into()).await;
+    assert!(answer.is_ok(), "{answer:?}");
     let operator = guarded.connect("operator").await;
     for subject in ["longshore.v1.log.00", "longshore.v1.jobs.std.tables.x:y:1"] {
         refuses(&operator, subject, "{}").await;

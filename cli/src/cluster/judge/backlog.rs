@@ -42,7 +42,7 @@ pub(super) fn queue(backlog: &Result<Backlog, String>, workers: Option<&[WorkerE
             1 => "one job is waiting or delivered".to_owned(),
             _ => format!("{waiting} jobs are waiting or delivered"),
         };
-        let text = match backlog.acknowledged {
+        let text = match backlog.acknowledged.len() {
             0 => text,
             kept => format!("{text}; NATS has kept messages of jobs that are done: {kept}"),
         };
@@ -119,8 +119,8 @@ mod tests {
         );
         assert_eq!(judged(waiting(9, 1), Some(&[worker("crm")])).0, FindingLevel::Good);
         assert_eq!(judged(waiting(301, 1), Some(&[worker("crm")])).0, FindingLevel::Doubtful);
-        let kept = Backlog { acknowledged: 8, ..Backlog::default() };
-        let text = "empty; NATS has kept messages of jobs that are done: 8";
+        let kept = Backlog { acknowledged: vec![1, 4], ..Backlog::default() };
+        let text = "empty; NATS has kept messages of jobs that are done: 2";
         assert_eq!(judged(Ok(kept), Some(&[])), (FindingLevel::Good, text.to_owned()));
         assert_eq!(judged(Ok(Backlog::default()), Some(&[])), (FindingLevel::Good, "empty".to_owned()));
     }
