@@ -43,6 +43,23 @@ fn account() -> String {
 }
 
 #[test]
+fn images_of_others_are_named_by_digest() {
+    let text = read("compose.yaml") + &read("Dockerfile");
+    let names = text.lines().filter_map(|line| {
+        let line = line.trim();
+        let name = line.strip_prefix("image: ").or_else(|| line.strip_prefix("FROM "))?;
+        name.split_whitespace().next()
+    });
+    // `base` and `scratch` are no images of others, and the images of Longshore are built here.
+    let of_others: Vec<&str> = names.filter(|name| name.contains([':', '/'])).collect();
+    assert!(of_others.len() >= 4, "{of_others:?}");
+    for name in of_others {
+        let digest = name.split_once("@sha256:").map(|(_, digest)| digest).unwrap_or_default();
+        assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+    }
+}
+
+#[test]
 fn nats_accepts_the_configuration() {
     let mut check = Command::new(NatsSetup::default().program);
     let Output { status, stderr, .. } =
