@@ -243,8 +243,8 @@ impl LogFollower {
             None => Err(format!("the text of workflow {} is gone", digest.short())),
             Some(Err(_)) => Err(format!("the text of workflow {} is not valid UTF-8", digest.short())),
             Some(Ok(text)) => {
-                let compiled = on_blocking_thread(move || longshore_workflow::compile(&text)).await;
-                compiled.map(Arc::new).map_err(|problems| {
+                let loaded = on_blocking_thread(move || longshore_workflow::load(&text)).await;
+                loaded.map(Arc::new).map_err(|problems| {
                     format!("workflow {} does not compile with this version: {problems}", digest.short())
                 })
             }

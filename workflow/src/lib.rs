@@ -9,7 +9,9 @@
 //!            └──────────────────┴──── problems ────┴────────────────────► Diagnostics
 //! ```
 //!
-//! [`compile`] runs these passes. Expressions (`expr`) and templates are compiled on the way, and evaluated later against a
+//! [`compile`] runs these passes, for a text that is submitted. [`load`] runs those that build the plan, for a text that was
+//! accepted once. A new version may refuse more texts in a check, and never in another pass: a run continues with every later
+//! version. Expressions (`expr`) and templates are compiled on the way, and evaluated later against a
 //! [`Scope`]. Callers that know the MCP servers add [`CallFinding`]s, which become diagnostics too.
 
 mod assemble;
@@ -47,6 +49,8 @@ pub use template::Template;
 
 use codes::Code;
 use diagnostics::{Diagnostic, Report};
+use draft::WorkflowDraft;
+use graph::StepGraph;
 use longshore_proto::Digest;
 use serde_json::{Map, Value};
 use source::{SourceText, Span, TEXT_LIMIT_BYTES};
@@ -67,6 +71,30 @@ pub fn compile(text: &str) -> Result<Plan, Diagnostics> {
 ///
 /// All problems of the text, warnings included, with their places.
 pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> {
+    build(text, |draft, graph, report| {
+        check::check(draft, graph, report);
+        condition_check::check(draft, report);
+        // Types are not checked in a file with errors: the draft lacks the refused parts.
+        if report.is_empty() {
+            type_check::check(draft, report);
+        }
+    })
+}
+
+/// Builds the plan of a text that was accepted before, by this version or an earlier one.
+///
+/// # Errors
+///
+/// The problems of a text that gives no plan. It was never accepted, or by a newer version.
+pub fn load(text: &str) -> Result<Plan, Diagnostics> {
+    build(text, |_, _, _| {}).map(|(plan, _)| plan)
+}
+
+/// Runs the passes of the compiler, with these checks before the last one.
+fn build(
+    text: &str,
+    check: impl FnOnce(&WorkflowDraft, &StepGraph, &mut Report),
+) -> Result<(Plan, Diagnostics), Diagnostics> {
     let mut report = Report::default();
     if text.len() > TEXT_LIMIT_BYTES {
         let message = format!("the text is {} bytes long; the limit is 1 MiB", text.len());
@@ -75,16 +103,12 @@ pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> 
         return Err(report.finish(&SourceText::new("")));
     }
     let source = SourceText::new(text);
-    let plan = plan(&source, &mut report);
-    match plan {
+    match plan(&source, check, &mut report) {
         Some(plan) if report.is_empty() => Ok((plan, report.finish(&source))),
         _ => {
             if report.is_empty() {
-                report.add(Diagnostic::new(
-                    Code::Unexplained,
-                    Span::default(),
-                    "the text was refused for no reason",
-                ));
+                let message = "the text was refused for no reason";
+                report.add(Diagnostic::new(Code::Unexplained, Span::default(), message));
             }
             Err(report.finish(&source))
         }
@@ -119,17 +143,18 @@ pub fn parse_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Dia
     Err(report.finish(&source))
 }
 
-/// Runs the passes of the compiler. Returns `None` if a part of the text was refused, which the report explains.
-fn plan(source: &SourceText<'_>, report: &mut Report) -> Option<Plan> {
+/// Returns `None` if a part of the text was refused, which the report explains.
+fn plan(
+    source: &SourceText<'_>,
+    check: impl FnOnce(&WorkflowDraft, &StepGraph, &mut Report),
+    report: &mut Report,
+) -> Option<Plan> {
     let root = document::read(source, document::FIRST_LINE, report)?;
     let draft = schema::read(&root, source, report)?;
-    let graph = graph::StepGraph::new(&draft, report);
-    check::check(&draft, &graph, report);
-    condition_check::check(&draft, report);
+    let graph = StepGraph::new(&draft, report);
+    check(&draft, &graph, report);
     if !report.is_empty() {
         return None;
     }
-    // Types are not checked in a file with errors: the draft lacks the refused parts.
-    type_check::check(&draft, report);
     assemble::assemble(draft, graph, Digest::of(source.text().as_bytes()))
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use longshore_ports::RunCursor;
 use longshore_proto::{Digest, Partition, RunId, RunStatus, RunView};
-use longshore_workflow::{Plan, compile};
+use longshore_workflow::{Plan, load};
 
 use super::result;
 use crate::args::ResumeArgs;
@@ -192,7 +192,7 @@ async fn plan(opened: &OpenDataDir, view: &RunView) -> Result<Plan, Failure> {
         bytes.ok_or_else(|| broken(format!("the text of its workflow `{}` is missing", workflow.name)))?;
     let text = String::from_utf8(bytes)
         .map_err(|error| broken(format!("the text of its workflow is not UTF-8: {error}")))?;
-    compile(&text).map_err(|problems| {
+    load(&text).map_err(|problems| {
         broken(format!("its workflow `{}` does not compile with this version", workflow.name))
             .findings(printable(&problems.to_string()))
             .help("resume it with the version of longshore that it was submitted with")

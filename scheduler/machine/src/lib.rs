@@ -46,6 +46,8 @@ mod value;
 mod view;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod scenario;

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use longshore_proto::{
     AttemptRecord, Digest, Evaluation, EvaluationNumber, Event, Fault, FaultClass, Grant, GrantDecision,
-    INLINE_LIMIT_BYTES, Job, Namespace, Partition, Payload, Record, RunId, Seq, Signal, StepPath, Timestamp,
+    INLINE_LIMIT_BYTES, Job, Namespace, Partition, Payload, Record, Retention, RunId, Seq, Signal, StepPath,
+    Timestamp,
 };
 use longshore_workflow::{Plan, compile};
 use serde_json::{Map, Value};
@@ -62,8 +63,11 @@ pub(super) fn check(workflow: &str, script: &str) {
 
 impl Scenario {
     pub(super) fn of(workflow: &str) -> Self {
-        let text = format!("longshore: v1\nname: scenario\n{workflow}");
-        let plan = Arc::new(compile(&text).unwrap_or_else(|problems| panic!("{problems}")));
+        Self::with_text(&format!("longshore: v1\nname: scenario\n{workflow}"))
+    }
+
+    pub(super) fn with_text(text: &str) -> Self {
+        let plan = Arc::new(compile(text).unwrap_or_else(|problems| panic!("{problems}")));
         let mut machine = Machine::new();
         machine.provide_plan(plan.digest, Ok(Arc::clone(&plan)));
         let run = RunId::new(Partition(0), START, 1);
@@ -165,6 +169,12 @@ impl Scenario {
             }
             "lost" => self.record(Event::NotCalled { job: job_id(self.run, rest) }),
             "sent" => self.record(Event::Resumed { run: self.run }),
+            "continue" => self.record(Event::Continued { run: self.run }),
+            "retain" => {
+                let (runs, time) = rest.split_once(" runs for ").expect("a number and a time");
+                let retention = Retention { runs: runs.parse().expect("a number"), time: duration(time) };
+                self.record(Event::Configured { retention })
+            }
             "status" => self.status(rest),
             "reason" => {
                 self.machine.view(self.run).and_then(|view| view.summary.cancel_reason).unwrap_or_default()
