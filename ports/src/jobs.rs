@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::{DeliveryId, Grant, Job, JobId, ServerName};
+use longshore_proto::{DeliveryId, Grant, Job, JobAddress, JobId, ServerName};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,7 @@ pub trait JobQueue: Send + Sync {
     async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error>;
 
     /// Returns one value for each job, in the same order: true if it is queued, or delivered and not acknowledged.
-    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error>;
+    async fn holds(&self, jobs: &[JobAddress]) -> Result<Vec<bool>, Error>;
 
     /// Returns the number of jobs of a server that wait for a worker, if this job is among them. `None` if it was delivered,
     /// if it is not in the queue, or if the queue does not know.

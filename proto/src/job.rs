@@ -72,7 +72,21 @@ pub struct Job {
     pub trace: Option<TraceContext>,
 }
 
+/// A job's place in the queue: its server and its id.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct JobAddress {
+    /// Name of the server.
+    pub server: ServerName,
+    /// Id of the job.
+    pub id: JobId,
+}
+
 impl Job {
+    /// Returns the job's place in the queue.
+    pub fn address(&self) -> JobAddress {
+        JobAddress { server: self.server.clone(), id: self.id.clone() }
+    }
+
     /// Returns true if the worker needs a [`Grant`](crate::Grant) for the calls: repeating one is not safe.
     pub fn needs_grant(&self) -> bool {
         self.safety == RepeatSafety::Unknown

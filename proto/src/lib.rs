@@ -65,7 +65,7 @@ pub use id::{
     Attempt, ClaimKey, DeliveryId, Epoch, IdError, JobId, Namespace, NodeId, Partition, RunId, SecretName,
     Seq, ServerName, StepPath, ToolName, WorkflowName,
 };
-pub use job::{Job, OnToolError, TraceContext};
+pub use job::{Job, JobAddress, OnToolError, TraceContext};
 pub use outcome::{AttemptRecord, Outcome, Output, ServerInstance, Settlement};
 pub use pattern::{PATTERN_LIMIT_BYTES, match_units, pattern_weight, wide_case_folds};
 pub use payload::{

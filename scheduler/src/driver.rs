@@ -34,7 +34,7 @@ use tracing::info;
 use self::evaluations::Evaluations;
 use self::pending_recalls::PendingRecalls;
 use self::pending_updates::PendingUpdates;
-use self::send::{RejectedJobs, SizedJob, append, dispatch, send_grants};
+use self::send::{PUBLISH_JOBS, RejectedJobs, SizedJob, append, dispatch, send_grants};
 use self::unsent_jobs::UnsentJobs;
 use crate::backpressure::{Backpressure, OutstandingJobs};
 use crate::checkpointer::{CheckpointStatus, CheckpointTask, Checkpointer};
@@ -42,6 +42,9 @@ use crate::log_follower::{BATCH_ENTRIES, DriverError, LogFollower};
 
 /// Longest sleep between two readings of the clock, because the time of day may be set during a sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+/// Bytes of arguments after which no further unsent job is added to a publish: some dozens of the largest jobs.
+const SEND_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reason why a partition is no longer led.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -147,7 +150,7 @@ impl Driver {
                 }
                 () = self.recalls.send() => {}
                 event = self.evaluations.next() => self.append_evaluated(event).await?,
-                () = self.unsent_jobs.due() => self.send_again().await?,
+                () = self.unsent_jobs.due() => self.send_unsent().await?,
                 // The caller sends the outstanding jobs again.
                 () = changed(&mut self.queue_replacements) => return Ok(CheckpointStatus::Intact),
                 entries = self.reader.next(BATCH_ENTRIES) => self.process(entries?).await?,
@@ -188,15 +191,22 @@ impl Driver {
         Ok(())
     }
 
-    /// Sends unsent jobs again, except for those that are no longer wanted.
-    async fn send_again(&mut self) -> Result<(), DriverError> {
-        let unsent = self.unsent_jobs.take();
-        let mut effects = self.follower.machine.resume();
-        effects.retain(|effect| match effect {
-            Effect::Dispatch { job, .. } => unsent.contains(&job.id),
-            Effect::Recall(id) => unsent.contains(id),
-            _ => false,
-        });
+    /// Sends unsent jobs, as many as one publish takes, except for those that are no longer wanted.
+    async fn send_unsent(&mut self) -> Result<(), DriverError> {
+        self.unsent_jobs.begin_try();
+        let (mut effects, mut jobs, mut bytes) = (Effects::new(), 0, 0);
+        while jobs < PUBLISH_JOBS
+            && bytes < SEND_BYTES
+            && let Some(id) = self.unsent_jobs.pop()
+        {
+            for effect in self.follower.machine.send_job(&id) {
+                if let Effect::Dispatch { argument_bytes, .. } = &effect {
+                    jobs += 1;
+                    bytes += argument_bytes;
+                }
+                effects.push(effect);
+            }
+        }
         self.perform(effects).await
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{Delivery, Error, GrantWaiter, GrantWaiters, JobQueue, Receipt};
-use longshore_proto::{DeliveryId, Grant, Job, JobId, ServerName};
+use longshore_proto::{DeliveryId, Grant, Job, JobAddress, JobId, ServerName};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -93,7 +93,7 @@ impl JobQueue for MemoryQueue {
         Err(Error::transient("queue jobs", full))
     }
 
-    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+    async fn holds(&self, jobs: &[JobAddress]) -> Result<Vec<bool>, Error> {
         let table = self.shared.jobs();
         Ok(jobs.iter().map(|job| table.holds(&job.id)).collect())
     }

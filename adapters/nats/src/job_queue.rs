@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use longshore_ports::{Delivery, Error, GrantWaiter, JobQueue};
 use longshore_proto::{
-    DeliveryId, Grant, Job, JobId, NodeId, ServerName, WireError, decode, encode, subject,
+    DeliveryId, Grant, Job, JobAddress, JobId, NodeId, ServerName, WireError, decode, encode, subject,
 };
 use serde_json::json;
 use tokio::sync::watch;
@@ -188,7 +188,7 @@ impl JobQueue for NatsJobQueue {
         self.publisher.publish("queue jobs", messages).await.map(|_| ())
     }
 
-    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+    async fn holds(&self, jobs: &[JobAddress]) -> Result<Vec<bool>, Error> {
         let subjects: Vec<_> = jobs.iter().map(|job| subject::job(CLASS, &job.server, &job.id)).collect();
         let found = stream::iter(subjects).map(|subject| self.sequence_of(subject)).buffered(LOOKUPS);
         found.map_ok(|seq| seq.is_some()).try_collect().await

@@ -12,8 +12,8 @@ use longshore_ports::{
     JobQueue, LoadedCheckpoint, LogReader, RunLog, RunPage, RunQuery, RunRow,
 };
 use longshore_proto::{
-    CheckpointMark, ClaimKey, ClaimResult, DeliveryId, Digest, Event, Grant, Incarnation, Job, JobId,
-    Namespace, NodeId, Partition, RunId, Seq, ServerName,
+    CheckpointMark, ClaimKey, ClaimResult, DeliveryId, Digest, Event, Grant, Incarnation, Job, JobAddress,
+    JobId, Namespace, NodeId, Partition, RunId, Seq, ServerName,
 };
 use tokio::sync::watch;
 
@@ -91,7 +91,7 @@ impl JobQueue for TrackedPort<dyn JobQueue> {
         self.records.jobs.watch(self.port.publish(jobs)).await
     }
 
-    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+    async fn holds(&self, jobs: &[JobAddress]) -> Result<Vec<bool>, Error> {
         self.port.holds(jobs).await
     }
 

@@ -104,7 +104,8 @@ fn record(line: &str) -> Record {
 
 /// Returns the state as it shows itself: the runs, what a new leader would do, and the next timer.
 fn state(machine: &Machine, runs: &BTreeSet<RunId>) -> Value {
-    let effects = machine.resume().into_iter().map(|effect| match effect {
+    let sent = machine.jobs_to_send().flat_map(|job| machine.send_job(&job.id));
+    let effects = machine.resume().into_iter().chain(sent).map(|effect| match effect {
         Effect::Append(event) => json!({ "append": event }),
         Effect::Dispatch { job, .. } => json!({ "dispatch": job }),
         Effect::Grant(grant) => json!({ "grant": grant }),

@@ -288,11 +288,7 @@ fn state(machine: &Machine) -> (Timestamp, Vec<Run>, Vec<(RunId, Timestamp)>) {
 }
 
 fn outstanding(machine: &Machine) -> Vec<JobId> {
-    let jobs = machine.resume().into_iter().filter_map(|effect| match effect {
-        Effect::Dispatch { job, .. } => Some(job.id),
-        _ => None,
-    });
-    jobs.collect()
+    machine.jobs_to_send().map(|job| job.id).collect()
 }
 
 proptest! {
@@ -395,9 +391,9 @@ proptest! {
             }
             match outstanding(&world.machine).into_iter().next() {
                 Some(id) => {
-                    let resumed = world.machine.resume();
-                    let job = resumed.into_iter().find_map(|effect| match effect {
-                        Effect::Dispatch { job, .. } if job.id == id => Some(*job),
+                    let sent = world.machine.send_job(&id);
+                    let job = sent.into_iter().find_map(|effect| match effect {
+                        Effect::Dispatch { job, .. } => Some(*job),
                         _ => None,
                     });
                     let event = answer(&job.expect("it was just listed"), 7, 5, world.now);

@@ -1,19 +1,21 @@
 //! Effects of a takeover, derived from the state alone.
+//!
+//! The jobs are listed by their ids, and built one by one when they are sent: there may be a hundred thousand of them, each with its
+//! arguments.
 
-use longshore_proto::{Event, Grant, GrantDecision, StepStatus};
-use longshore_workflow::{Plan, StepIndex};
+use longshore_proto::{Event, Grant, GrantDecision, JobAddress, JobId, StepStatus};
+use longshore_workflow::{Plan, StepIndex, StepKind};
 
-use super::{Effect, Effects, KnownPlan, Machine, Run, dispatch};
+use super::{Effect, Effects, KnownPlan, Machine, Run, Step, dispatch};
 
 impl Machine {
-    /// Returns the effects that a new leader must perform, such as the dispatch of each outstanding job. They are derived from
-    /// the state alone.
+    /// Returns the effects that a new leader must perform, except for the [jobs](Self::jobs_to_send) that it has to send.
     pub fn resume(&self) -> Effects {
         let mut effects: Effects = self.quarantines().collect();
         for run in self.live.values().filter(|run| !self.unreadable.contains_key(&run.id)) {
             match self.plans.get(&run.outline.workflow.digest) {
-                Some(KnownPlan::Plan(plan, _)) => {
-                    run.frame.indices().for_each(|index| resume_step(run, plan, index, &mut effects));
+                Some(KnownPlan::Plan(..)) => {
+                    run.frame.indices().for_each(|index| resume_step(run, index, &mut effects));
                     if let Some(number) = run.evaluation {
                         effects.push(Effect::Evaluate { run: run.id, step: None, number });
                     }
@@ -30,22 +32,65 @@ impl Machine {
         }
         effects
     }
+
+    /// Returns the outstanding jobs that the queue has to have: no delivery of them has been granted.
+    pub fn jobs_to_send(&self) -> impl Iterator<Item = JobAddress> {
+        self.live.values().filter(|run| !self.unreadable.contains_key(&run.id)).flat_map(|run| {
+            let plan = match self.plans.get(&run.outline.workflow.digest) {
+                Some(KnownPlan::Plan(plan, _)) => Some(plan),
+                Some(KnownPlan::Broken(_)) | None => None,
+            };
+            plan.into_iter()
+                .flat_map(move |plan| run.frame.indices().filter_map(move |index| address(run, plan, index)))
+        })
+    }
+
+    /// Returns the effects that send a job. None if no outstanding job has this id, or if a delivery of it was granted.
+    pub fn send_job(&self, id: &JobId) -> Effects {
+        let mut effects = Effects::new();
+        let Some(run) = self.live.get(&id.run).filter(|run| !self.unreadable.contains_key(&run.id)) else {
+            return effects;
+        };
+        let Some(KnownPlan::Plan(plan, _)) = self.plans.get(&run.outline.workflow.digest) else {
+            return effects;
+        };
+        let index = plan.find(&id.step).filter(|index| run.job_id(*index).as_ref() == Some(id));
+        let Some((index, step)) = index.and_then(|index| Some((index, run.step(index)?))) else {
+            return effects;
+        };
+        if is_to_send(step) {
+            effects.extend(dispatch::dispatch_effect(run, plan, index));
+            if step.stopped {
+                effects.push(Effect::Recall(id.clone()));
+            }
+        }
+        effects
+    }
 }
 
-fn resume_step(run: &Run, plan: &Plan, index: StepIndex, effects: &mut Effects) {
+fn is_to_send(step: &Step) -> bool {
+    step.status == StepStatus::Running && step.granted_to().is_none()
+}
+
+fn address(run: &Run, plan: &Plan, index: StepIndex) -> Option<JobAddress> {
+    run.step(index).filter(|step| is_to_send(step))?;
+    let StepKind::Call(call) = &plan.step(index)?.kind else { return None };
+    Some(JobAddress { server: call.server.clone(), id: run.job_id(index)? })
+}
+
+fn resume_step(run: &Run, index: StepIndex, effects: &mut Effects) {
     let Some(step) = run.step(index).filter(|step| step.status == StepStatus::Running) else { return };
     if let Some(number) = step.pending_evaluation_number() {
         effects.push(Effect::Evaluate { run: run.id, step: Some(index), number });
     }
     let Some(id) = run.job_id(index) else { return };
-    match step.granted_to() {
-        // The job of a granted call is not sent again: no other delivery may make the call.
-        Some(delivery) => effects.push(Effect::Grant(Grant {
+    // The job of a granted call is not sent again: no other delivery may make the call.
+    if let Some(delivery) = step.granted_to() {
+        effects.push(Effect::Grant(Grant {
             job: id.clone(),
             delivery: delivery.clone(),
             decision: GrantDecision::Granted,
-        })),
-        None => effects.extend(dispatch::dispatch_effect(run, plan, index)),
+        }));
     }
     if step.stopped {
         effects.push(Effect::Recall(id));

@@ -139,7 +139,8 @@ impl Scenario {
                 self.tick(self.at.plus(ahead.unwrap_or_default()))
             }
             "resume" => {
-                let effects = self.machine.resume();
+                let mut effects = self.machine.resume();
+                effects.extend(self.machine.jobs_to_send().flat_map(|job| self.machine.send_job(&job.id)));
                 self.describe(effects)
             }
             "restart" => self.restart(),

@@ -12,7 +12,7 @@ use crate::payload::put_value;
 use crate::retry::retry;
 
 /// Jobs of one publish: as many as a broker accepts in one batch, and few enough to notice a full queue soon.
-const PUBLISH_JOBS: usize = 1_000;
+pub(super) const PUBLISH_JOBS: usize = 1_000;
 
 /// Keys of the outage log.
 const SEND_GRANTS: &str = "send grants of calls";

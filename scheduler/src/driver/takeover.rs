@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use longshore_machine::{Effect, Effects};
 use longshore_ports::{Backend, RunUpdates};
-use longshore_proto::{Epoch, Event, Job, NodeId, Partition, Retention, RunId, Seq};
+use longshore_proto::{Epoch, Event, JobAddress, JobId, NodeId, Partition, Retention, RunId, Seq};
 use tracing::info;
 
 use super::Driver;
@@ -87,7 +87,7 @@ impl Driver {
             return Ok(());
         }
         let mut events = Vec::new();
-        for job in self.follower.machine.resume().into_iter().filter_map(dispatched_job) {
+        for job in self.follower.machine.jobs_to_send() {
             if self.backend.jobs.waiting(&job.server, &job.id).await?.is_some() {
                 events.push(Event::NotCalled { job: job.id });
             }
@@ -138,9 +138,7 @@ impl Driver {
     /// the log already, because a worker appends it before it acknowledges the job. So the queue is searched first, and then
     /// the log is read to its end. A job that is outstanding even then can be sent without repeating a call.
     pub(super) async fn resume(&mut self) -> Result<(), DriverError> {
-        let mut jobs: Vec<Job> =
-            self.follower.machine.resume().into_iter().filter_map(dispatched_job).collect();
-        jobs.retain(|job| !self.excluded_runs.contains(&job.id.run));
+        let jobs: Vec<_> = self.jobs_to_send().collect();
         let mut queued = BTreeSet::new();
         if !jobs.is_empty() {
             let are_queued = retry("search the queue for jobs", || self.backend.jobs.holds(&jobs)).await?;
@@ -152,33 +150,32 @@ impl Driver {
         if !self.is_leader() {
             return Ok(()); // the new leader sends them
         }
-        self.unsent_jobs.take(); // they are among the outstanding jobs
-        let mut effects = self.follower.machine.resume();
-        effects.retain(|effect| !matches!(effect, Effect::Dispatch { job, .. } if queued.contains(&job.id)));
-        append(&self.backend, self.partition, self.resumed_events(&effects)).await?;
+        let missing: BTreeSet<JobId> =
+            self.jobs_to_send().map(|job| job.id).filter(|id| !queued.contains(id)).collect();
+        let effects = self.follower.machine.resume();
+        append(&self.backend, self.partition, self.resumed_events(&missing, &effects)).await?;
+        self.unsent_jobs = UnsentJobs::new(missing);
         self.perform(effects).await
+    }
+
+    /// Returns the outstanding jobs that the queue has to have, without those of excluded runs.
+    fn jobs_to_send(&self) -> impl Iterator<Item = JobAddress> {
+        self.follower.machine.jobs_to_send().filter(|job| !self.excluded_runs.contains(&job.id.run))
     }
 
     /// Returns an event for each run whose jobs are sent again or were granted, if jobs do not outlive their process. It is appended before
     /// the jobs are sent, so that no call is missing in the log.
-    fn resumed_events(&self, effects: &[Effect]) -> Vec<Event> {
+    fn resumed_events(&self, missing: &BTreeSet<JobId>, effects: &[Effect]) -> Vec<Event> {
         if self.backend.jobs.outlives_process() {
             return Vec::new();
         }
-        let sent = effects.iter().filter_map(|effect| match effect {
-            Effect::Dispatch { job, .. } => Some(job.id.run),
+        let granted = effects.iter().filter_map(|effect| match effect {
             // The call was cut off with its process; the event ends it.
             Effect::Grant(grant) => Some(grant.job.run),
             _ => None,
         });
+        let sent = missing.iter().map(|job| job.run).chain(granted);
         let runs: BTreeSet<RunId> = sent.filter(|run| !self.excluded_runs.contains(run)).collect();
         runs.into_iter().map(|run| Event::Resumed { run }).collect()
-    }
-}
-
-fn dispatched_job(effect: Effect) -> Option<Job> {
-    match effect {
-        Effect::Dispatch { job, .. } => Some(*job),
-        _ => None,
     }
 }

@@ -8,4 +8,5 @@ mod node;
 mod partition_reader;
 mod recalls;
 mod run_updates;
+mod takeover;
 mod worker;

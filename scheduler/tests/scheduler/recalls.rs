@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_ports::{Backend, Delivery, Error, GrantWaiter, JobQueue};
-use longshore_proto::{DeliveryId, Grant, Job, JobId, Partition, Retention, RunId, ServerName, Signal};
+use longshore_proto::{
+    DeliveryId, Grant, Job, JobAddress, JobId, Partition, Retention, RunId, ServerName, Signal,
+};
 use longshore_scheduler::{Driver, Intake, SubmitRequest};
 use serde_json::Map;
 use tempfile::TempDir;
@@ -49,7 +51,7 @@ impl JobQueue for RecallQueue {
     async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         self.queue.publish(jobs).await
     }
-    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+    async fn holds(&self, jobs: &[JobAddress]) -> Result<Vec<bool>, Error> {
         self.queue.holds(jobs).await
     }
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {

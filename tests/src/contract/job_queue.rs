@@ -139,7 +139,8 @@ async fn acknowledged_job_is_removed_and_its_id_is_free(fixture: &mut dyn Fixtur
 async fn job_is_held_until_it_is_acknowledged(fixture: &mut dyn Fixture) {
     let queue = QueueClient::of(fixture);
     let jobs: Vec<Job> = (0..100).map(job).collect();
-    let held = async || queue.0.holds(&jobs).await.expect("looks");
+    let addresses: Vec<_> = jobs.iter().map(Job::address).collect();
+    let held = async || queue.0.holds(&addresses).await.expect("looks");
     assert!(!held().await.contains(&true));
     queue.publish(vec![job(3), job(70)]).await;
     let both: Vec<_> = (0..100).map(|n| n == 3 || n == 70).collect();

@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_ports::{Blobs, Delivery, Error, GrantWaiter, JobQueue, LogReader, RunLog};
 use longshore_proto::{
-    DeliveryId, Digest, Event, Grant, Incarnation, Job, JobId, Outcome, Partition, Seq, ServerName,
+    DeliveryId, Digest, Event, Grant, Incarnation, Job, JobAddress, JobId, Outcome, Partition, Seq,
+    ServerName,
 };
 use longshore_worker::WorkerConfig;
 use serde_json::json;
@@ -91,7 +92,7 @@ impl JobQueue for FailingQueue {
     async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         self.queue.publish(jobs).await
     }
-    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+    async fn holds(&self, jobs: &[JobAddress]) -> Result<Vec<bool>, Error> {
         self.queue.holds(jobs).await
     }
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {

@@ -216,7 +216,7 @@ impl Harness {
 
     /// Returns true if the queue does not have a job. A job leaves it when it is acknowledged.
     pub(crate) async fn left_the_queue(&self, job: &Job) -> bool {
-        self.backend.jobs.holds(std::slice::from_ref(job)).await.expect("answers") == [false]
+        self.backend.jobs.holds(&[job.address()]).await.expect("answers") == [false]
     }
 
     /// Takes a job out of the queue, as another worker would.

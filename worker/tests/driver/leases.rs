@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_ports::{Claims, Delivery, Error, GrantWaiter, JobQueue, Receipt};
 use longshore_proto::{
-    ClaimKey, ClaimResult, DeliveryId, FaultClass, Grant, Job, JobId, NodeId, Outcome, ServerName,
+    ClaimKey, ClaimResult, DeliveryId, FaultClass, Grant, Job, JobAddress, JobId, NodeId, Outcome, ServerName,
 };
 use longshore_worker::WorkerConfig;
 use serde_json::json;
@@ -23,7 +23,7 @@ impl JobQueue for ShortAckWaitQueue {
     async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         self.0.publish(jobs).await
     }
-    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+    async fn holds(&self, jobs: &[JobAddress]) -> Result<Vec<bool>, Error> {
         self.0.holds(jobs).await
     }
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {

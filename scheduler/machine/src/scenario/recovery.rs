@@ -154,7 +154,7 @@ fn recalled_jobs_are_recalled_again() {
         start a#1 by w1-1 -> grant a#1 to w1-1
         cancel            -> recall a#1, recall b#1
         restart           -> nothing
-        resume            -> grant a#1 to w1-1, recall a#1, dispatch b#1, recall b#1
+        resume            -> grant a#1 to w1-1, recall a#1, recall b#1, dispatch b#1, recall b#1
         "#,
     );
 }
