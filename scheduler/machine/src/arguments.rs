@@ -13,13 +13,17 @@ use serde_json::json;
 pub(super) enum Arguments {
     /// JSON text: an object.
     Text(Box<str>),
-    /// A stored value.
-    Stored {
-        digest: Digest,
-        bytes: u64,
-        /// The part that is shown, as JSON text.
-        shown: Box<str>,
-    },
+    /// A stored value. Few calls have one, so it takes no room in the others.
+    Stored(Box<StoredArguments>),
+}
+
+/// Arguments in the blob store.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct StoredArguments {
+    digest: Digest,
+    bytes: u64,
+    /// The part that is shown, as JSON text.
+    shown: Box<str>,
 }
 
 impl Arguments {
@@ -27,9 +31,11 @@ impl Arguments {
     pub(super) fn of(payload: &Payload, shown: &str) -> Self {
         match payload {
             Payload::Inline(value) => Self::Text(value.to_string().into()),
-            Payload::Blob { digest, bytes } => {
-                Self::Stored { digest: *digest, bytes: *bytes, shown: shown.into() }
-            }
+            Payload::Blob { digest, bytes } => Self::Stored(Box::new(StoredArguments {
+                digest: *digest,
+                bytes: *bytes,
+                shown: shown.into(),
+            })),
         }
     }
 
@@ -37,7 +43,7 @@ impl Arguments {
     pub(super) fn bytes_in_state(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Stored { shown, .. } => shown.len(),
+            Self::Stored(stored) => stored.shown.len(),
         }
     }
 
@@ -45,35 +51,37 @@ impl Arguments {
     pub(super) fn payload(&self) -> Option<Payload> {
         match self {
             Self::Text(text) => serde_json::from_str(text).ok().map(Payload::Inline),
-            Self::Stored { digest, bytes, .. } => Some(Payload::Blob { digest: *digest, bytes: *bytes }),
+            Self::Stored(stored) => Some(Payload::Blob { digest: stored.digest, bytes: stored.bytes }),
         }
     }
 
     /// Returns the part of the arguments that is shown, as JSON text.
-    pub(super) fn shown(self, limit: usize) -> Box<str> {
+    pub(super) fn shown(self, limit: u16) -> Box<str> {
         match self {
             Self::Text(text) => kept(text, limit),
-            Self::Stored { shown, .. } => shown,
+            Self::Stored(stored) => stored.shown,
         }
     }
 }
 
 /// Maximum number of bytes of JSON text that are kept of one call: a file name, a query, a short message.
-const CALL_LIMIT_BYTES: usize = 2 * 1024;
+const CALL_LIMIT_BYTES: u16 = 2 * 1024;
 
 /// Maximum number of bytes that are kept of all calls of a run. Every checkpoint of a changed run writes them again.
 const RUN_LIMIT_BYTES: usize = 256 * 1024;
 
 /// Bytes that are kept of each call at least, however many calls a run has.
-const LEAST_BYTES: usize = 64;
+const LEAST_BYTES: u16 = 64;
 
 /// Returns the number of bytes that are kept of the arguments of each call in a run of some steps.
-pub(super) fn kept_bytes(steps: usize) -> usize {
-    (RUN_LIMIT_BYTES / steps.max(1)).clamp(LEAST_BYTES, CALL_LIMIT_BYTES)
+pub(super) fn kept_bytes(steps: usize) -> u16 {
+    let share = RUN_LIMIT_BYTES / steps.max(1);
+    u16::try_from(share).unwrap_or(CALL_LIMIT_BYTES).clamp(LEAST_BYTES, CALL_LIMIT_BYTES)
 }
 
 /// Returns the part of arguments that is kept, as JSON text.
-pub(super) fn kept(arguments: Box<str>, limit: usize) -> Box<str> {
+pub(super) fn kept(arguments: Box<str>, limit: u16) -> Box<str> {
+    let limit = usize::from(limit);
     if arguments.len() <= limit {
         return arguments;
     }

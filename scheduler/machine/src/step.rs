@@ -65,7 +65,7 @@ pub(super) struct OutstandingCall {
     /// Arguments, rendered once, so that every attempt sends the same.
     pub(super) arguments: Arguments,
     /// Bytes of the arguments that are kept when the call has ended.
-    pub(super) kept_bytes: usize,
+    pub(super) kept_bytes: u16,
     /// Places in the arguments where the worker inserts secrets.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub(super) secrets: Box<[SecretPlace]>,
