@@ -247,7 +247,10 @@ impl Connection {
         let id = request.id().clone();
         tokio::select! {
             biased;
-            answer = request.answer() => self.take_answer(&id, answer).await,
+            answer = request.answer() => {
+                progress.report_received(hooks.report);
+                self.take_answer(&id, answer).await
+            }
             () = hooks.cancelled.cancelled() => Err(McpFailure::Cancelled),
             failure = self.end_during(&id) => Err(failure),
             () = progress.deadline_reached(hooks.report) => {
