@@ -61,7 +61,7 @@ fn fire_step(
     match timer {
         StepTimer::Call => retry(run, plan, index, now, effects),
         StepTimer::Doubt => _ = grants::end_and_recall(run, index, now, effects),
-        StepTimer::Grace => stop::grace_is_over(run, index, now),
+        StepTimer::Grace => stop::grace_is_over(run, index, now, effects),
         StepTimer::Deadline => return stop::group_out_of_time(run, plan, index, now, effects),
     }
     Ok(())

@@ -70,6 +70,14 @@ impl Golden {
         true
     }
 
+    /// Compares the states of the log with those that are kept.
+    #[track_caller]
+    fn check(&self, restarts: impl Fn(Seq) -> bool, problem: &str) {
+        let (found, kept) = (self.states(restarts), self.read("states.txt"));
+        let differ = found.lines().zip(kept.lines()).find(|(found, kept)| found != kept);
+        assert!(found == kept, "{}: {problem}: (found, kept) is first {differ:?}", self.folder.display());
+    }
+
     /// Applies the log and returns the states as text. After each record for which `restarts` is true, the state is stored and
     /// restored, unless the run has ended: an ended run is not restored.
     fn states(&self, restarts: impl Fn(Seq) -> bool) -> String {
@@ -140,18 +148,15 @@ fn logs_of_earlier_versions_give_the_same_states() {
         Golden::all().into_iter().filter(Golden::record).map(|golden| golden.folder).collect();
     assert!(recorded.is_empty(), "recorded now; read and commit them: {recorded:#?}");
     for golden in Golden::all() {
-        assert_eq!(golden.states(|_| false), golden.read("states.txt"), "{}", golden.folder.display());
+        golden.check(|_| false, "the states differ");
     }
 }
 
 #[test]
 fn logs_of_earlier_versions_give_the_same_states_after_a_restart_at_any_record() {
     for golden in Golden::all() {
-        let expected = golden.read("states.txt");
         for at in golden.log() {
-            let states = golden.states(|seq| seq == at.seq);
-            let differs = states.lines().zip(expected.lines()).position(|(one, other)| one != other);
-            assert_eq!(differs, None, "{}, restarted after {}", golden.folder.display(), at.seq);
+            golden.check(|seq| seq == at.seq, &format!("the states differ after a restart at {}", at.seq));
         }
     }
 }

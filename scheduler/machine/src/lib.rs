@@ -98,7 +98,8 @@ pub enum Effect {
         /// Number of the evaluation.
         number: EvaluationNumber,
     },
-    /// Recall a job whose outcome is no longer wanted.
+    /// Recall a job whose outcome is no longer wanted. If its step has [ended](Machine::is_outstanding), the queue does not need the
+    /// job any more.
     Recall(JobId),
     /// A run changed; for updates and metrics.
     Changed(RunChange),

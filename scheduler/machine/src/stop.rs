@@ -10,7 +10,7 @@ use longshore_workflow::{Plan, StepIndex, StepKind};
 
 use super::run::RunError;
 use super::step::Step;
-use super::{Effect, Effects, RecordIgnored, Run, settle};
+use super::{Effect, Effects, RecordIgnored, Run, attempts, settle};
 
 /// Longest wait for the report of a recalled call: longer than a worker takes to cancel a call and to report it, and short
 /// for a person who waits.
@@ -21,7 +21,10 @@ const GRACE: Duration = Duration::from_secs(30);
 const REASON_CHARS: usize = 500;
 
 /// Message of a stopped step whose job was lost with its process before a call began.
-const NOT_CALLED: &str = "cancelled before the call: its process ended, and the job was not sent again";
+const NOT_SENT_AGAIN: &str = "cancelled before the call: its process ended, and the job was not sent again";
+
+/// Message of a stopped step whose job no delivery was granted.
+const NOT_GRANTED: &str = "cancelled before the call";
 
 /// Applies a cancel.
 pub(super) fn cancel(
@@ -98,8 +101,9 @@ pub(super) fn group_out_of_time(
     Ok(())
 }
 
-/// Ends a recalled call whose report did not arrive in time.
-pub(super) fn grace_is_over(run: &mut Run, index: StepIndex, now: Timestamp) {
+/// Ends a recalled call whose report did not arrive in time, and recalls its job once more: it may still wait for a worker.
+pub(super) fn grace_is_over(run: &mut Run, index: StepIndex, now: Timestamp, effects: &mut Effects) {
+    effects.extend(run.job_id(index).map(Effect::Recall));
     let why = format!("stopped, and without a report for {} s", GRACE.as_secs());
     end_unreported(run, index, &why, now);
 }
@@ -107,10 +111,16 @@ pub(super) fn grace_is_over(run: &mut Run, index: StepIndex, now: Timestamp) {
 /// Ends a call whose report the run no longer waits for.
 pub(super) fn end_unreported(run: &mut Run, index: StepIndex, why: &str, now: Timestamp) {
     run.change(index, |step| {
+        if let Some(delivery) = step.granted_to() {
+            let worker = delivery.worker.clone();
+            attempts::note_granted(step, worker, now);
+        }
         let message = if step.may_have_called() {
             format!("{why}; the call may have happened")
+        } else if step.is_ungranted() {
+            NOT_GRANTED.to_owned()
         } else {
-            NOT_CALLED.to_owned()
+            NOT_SENT_AGAIN.to_owned()
         };
         let status = if step.is_in_doubt() { StepStatus::Indeterminate } else { StepStatus::Cancelled };
         step.end(status, Some(Fault::new(FaultClass::Cancelled, message)), now);

@@ -110,7 +110,7 @@ fn the_wait_for_a_recalled_call_is_bounded() {
         start a#1 by w1-1 -> grant a#1 to w1-1
         cancel     -> recall a#1, recall b#1
         @29s tick  -> nothing
-        @30s tick  -> fired grace of a#1, fired grace of b#1, cancelled at a: cancelled: stopped, and without a report for 30 s; the call may have happened
+        @30s tick  -> fired grace of a#1, recall a#1, fired grace of b#1, recall b#1, cancelled at a: cancelled: stopped, and without a report for 30 s; the call may have happened
         status     -> a indeterminate, b cancelled
         "#,
     );
@@ -129,9 +129,9 @@ steps:
         start a#1 by w1-1          -> grant a#1 to w1-1
         start b#1 by w1-2          -> grant b#1 to w1-2
         @10s tick                  -> fired deadline of g, recall a#1
-        @40s tick                  -> fired grace of a#1, fired deadline of h, recall b#1
+        @40s tick                  -> fired grace of a#1, recall a#1, fired deadline of h, recall b#1
         @69s tick                  -> nothing
-        @70s tick                  -> fired grace of b#1, failed at h: timeout: the group did not end within 40s
+        @70s tick                  -> fired grace of b#1, recall b#1, failed at h: timeout: the group did not end within 40s
         "#,
     );
 }
@@ -264,6 +264,8 @@ fn a_terminated_run_ends_at_once_and_begins_nothing() {
         start a#1 by w1-1 -> grant a#1 to w1-1
         terminate enough  -> recall a#1, recall b#1, cancelled at a: cancelled: the run was terminated; the call may have happened
         status            -> a indeterminate, g cancelled, b cancelled, c skipped, clean skipped
+        attempts a        -> #1 0ms unavailable by w1
+        attempts b        -> none
         reason            -> enough
         settle b#1 output 1 -> refused: no such run, or it has ended
         "#,
