@@ -42,6 +42,8 @@ pub enum Input {
         /// Time of day.
         now: Timestamp,
     },
+    /// The claim store refuses this worker. Another worker may be able to claim.
+    ClaimDenied,
     /// [`Effect::RequestGrant`] was answered.
     Decided(GrantDecision),
     /// [`Effect::ReturnGrant`] was performed.

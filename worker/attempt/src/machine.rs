@@ -30,6 +30,9 @@ const SHORTEST_BUSY_DELAY: Duration = Duration::from_secs(1);
 /// The longest of these delays: the claim may be released long before its lease ends.
 const LONGEST_BUSY_DELAY: Duration = Duration::from_secs(30);
 
+/// Delay until the next delivery of a job that this worker may not claim. Another worker takes it, or this one again.
+const DENIED_DELAY: Duration = Duration::from_secs(2);
+
 /// Delay until the next delivery of a job that could not be processed because a backend failed.
 const BACKEND_FAILED_DELAY: Duration = Duration::from_secs(5);
 
@@ -99,6 +102,7 @@ impl<'a> Machine<'a> {
                 self.delivered(is_recalled)
             }
             Input::ClaimResult { claimed, now } => self.claimed(claimed, now),
+            Input::ClaimDenied => self.return_to_queue(Some(DENIED_DELAY)),
             Input::Decided(GrantDecision::Granted) => self.begin(),
             Input::Decided(GrantDecision::Denied) => {
                 Effect::Finish(DeliveryEnd::Acknowledge { complete: self.claim.take() })

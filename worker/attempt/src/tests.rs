@@ -95,6 +95,7 @@ fn input(text: &str, keep_content: bool) -> Input {
         "granted" => Input::Decided(GrantDecision::Granted),
         "denied" => Input::Decided(GrantDecision::Denied),
         "grant" => Input::GrantReturned,
+        "claim" if rest == "denied" => Input::ClaimDenied,
         "claim" => Input::ClaimResult { claimed: claimed(rest), now: Timestamp::from_millis(10_000) },
         "answers" => {
             let value: Value = serde_json::from_str(rest).expect("JSON");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use longshore_attempt::{
     DeliveryEnd, Effect, Input, Interrupt, InterruptEffect, Machine, claim_holder, worker_of,
 };
-use longshore_ports::{Backend, Delivery, Error, clock};
+use longshore_ports::{Backend, Delivery, Error, ErrorCause, clock};
 use longshore_proto::{Attempt, ClaimKey, ClaimResult, DeliveryId, Fault, Job, JobId, NodeId, RunStatus};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
@@ -30,6 +30,10 @@ const SLOT_PATIENCE: Duration = Duration::from_secs(1);
 /// Time that a granted call waits for a slot; then the job returns to the queue. The scheduler gives a granted call its own time and
 /// five minutes more until it is in doubt.
 const GRANTED_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Deliveries of a job that is returned because this worker may not claim it. After more of them, the job waits here for the
+/// permission: each delivery counts towards the limit after which a job is taken for poison.
+const DENIED_DELIVERIES: u32 = 5;
 
 /// Processes one delivery until it is acknowledged or returned to the queue.
 pub(super) async fn process(context: &WorkerContext, delivery: Delivery, slot: JobSlot) {
@@ -199,11 +203,19 @@ impl JobTask<'_> {
 
     async fn claim(&self, key: ClaimKey) -> Result<Input, Error> {
         let (claims, lease) = (&self.context.backend.claims, self.heartbeat.lease());
-        let (claimed, requested_at) = retry("claim a call", || async {
+        let may_return = self.delivery_count <= DENIED_DELIVERIES;
+        let claimed = retry("claim a call", || async {
             let requested_at = Instant::now();
-            Ok((claims.claim(&key, self.holder, lease).await?, requested_at))
+            match claims.claim(&key, self.holder, lease).await {
+                Err(error) if may_return && error.cause == ErrorCause::Denied => {
+                    warn!(%error, run = %self.job.id.run, step = %self.job.id.step, "this worker may not claim calls; leaving the job to another one");
+                    Ok(None)
+                }
+                claimed => Ok(Some((claimed?, requested_at))),
+            }
         })
         .await?;
+        let Some((claimed, requested_at)) = claimed else { return Ok(Input::ClaimDenied) };
         if let ClaimResult::Lapsed { holder } = &claimed {
             let worker =
                 holder.as_ref().map_or_else(|| "unknown".to_owned(), |holder| worker_of(holder).to_string());

@@ -1,12 +1,13 @@
 //! Recalls and stops of jobs that wait for a store before their call: nothing was called, and they say so at once.
 
+use std::collections::BTreeSet;
 use std::future::ready;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Blobs, Claims, Error};
+use longshore_ports::{Blobs, Claims, Error, ErrorCause};
 use longshore_proto::{ClaimKey, ClaimResult, Digest, FaultClass, Job, NodeId, Payload};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
@@ -37,6 +38,30 @@ impl Claims for FullClaims {
     }
     async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
         self.claims.release(key, holder).await
+    }
+}
+
+/// A claim store that refuses this worker.
+#[derive(Default)]
+struct DeniedClaims {
+    /// The deliveries that asked.
+    holders: Mutex<BTreeSet<NodeId>>,
+}
+
+#[async_trait]
+impl Claims for DeniedClaims {
+    async fn claim(&self, _: &ClaimKey, holder: &NodeId, _: Duration) -> Result<ClaimResult, Error> {
+        self.holders.lock().expect("no panic").insert(holder.clone());
+        Err(Error::transient("claim", "WRONGPASS").with_cause(ErrorCause::Denied))
+    }
+    async fn renew(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<bool, Error> {
+        Ok(false)
+    }
+    async fn done(&self, _: &ClaimKey, _: &NodeId) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn release(&self, _: &ClaimKey, _: &NodeId) -> Result<(), Error> {
+        Ok(())
     }
 }
 
@@ -124,5 +149,18 @@ async fn job_that_waits_for_its_claim_does_not_hold_up_other_jobs_of_its_server(
     full.has_room.store(true, Ordering::Relaxed);
     harness.outcome(&waiting.id).await;
     assert_eq!(harness.journal(), ["note read", "note paid"]);
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn job_that_this_worker_may_not_claim_is_delivered_again() {
+    let mut harness = Harness::new().await;
+    let denied = Arc::new(DeniedClaims::default());
+    harness.backend.claims = Arc::clone(&denied) as _;
+    harness.publish(&with_own_key("pay", "note", json!({ "text": "paid" }))).await;
+    harness.start(WorkerConfig::default());
+    // With more than one worker, another one takes it.
+    until("a second delivery", || ready(denied.holders.lock().expect("no panic").len() > 1)).await;
+    assert!(harness.journal().is_empty());
     harness.close().await;
 }

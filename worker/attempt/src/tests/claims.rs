@@ -71,6 +71,11 @@ fn job_with_a_busy_claim_is_returned_for_a_bounded_time() {
 }
 
 #[test]
+fn job_that_the_worker_may_not_claim_is_left_to_another_one() {
+    check(with_own_key(), "delivered 1 => claim fetch\n claim denied => return for 2s");
+}
+
+#[test]
 fn unreported_attempt_is_reported_by_the_next_worker() {
     check(
         safe(),
