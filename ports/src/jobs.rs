@@ -38,6 +38,10 @@ pub trait JobQueue: Send + Sync {
     /// still delivered and settled, so that their effects are recorded. Best effort; an unknown id has no effect.
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error>;
 
+    /// Removes jobs whose steps have ended, so that they wait for no worker. A delivered one stays with its worker, and is not
+    /// delivered again. Best effort: a worker that gets such a job makes no call, or its report is ignored.
+    async fn withdraw(&self, jobs: &[JobId]) -> Result<(), Error>;
+
     /// Sends the decisions about deliveries to their workers. Best effort: a worker without an answer asks again.
     async fn grant(&self, grants: &[Grant]) -> Result<(), Error>;
 

@@ -70,6 +70,11 @@ pub fn job(class: &str, server: &ServerName, job: &JobId) -> String {
     format!("{ROOT}.jobs.{class}.{server}.{}", job_token(job))
 }
 
+/// Returns the filter for the subject of a job of whatever server. An id belongs to one server, so it matches one subject at most.
+pub fn job_of_any_server(class: &str, job: &JobId) -> String {
+    format!("{ROOT}.jobs.{class}.*.{}", job_token(job))
+}
+
 /// Returns the subjects of all jobs of a class for a server.
 pub fn jobs_of(class: &str, server: &ServerName) -> String {
     format!("{ROOT}.jobs.{class}.{server}.>")

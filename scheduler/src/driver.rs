@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::evaluations::Evaluations;
-use self::pending_recalls::PendingRecalls;
+use self::pending_recalls::{PendingRecalls, RecalledJob};
 use self::pending_updates::PendingUpdates;
 use self::send::{PUBLISH_JOBS, RejectedJobs, SizedJob, append, dispatch, send_grants};
 use self::unsent_jobs::UnsentJobs;
@@ -271,7 +271,9 @@ impl Driver {
         let (rejected, (), (), ()) = tokio::try_join!(biased; dispatched, granted, appended, published)?;
         self.unsent_jobs.add(rejected);
         // After the jobs: a recall concerns a job that is in the queue or delivered.
-        self.recalls.push(recalls);
+        let machine = &self.follower.machine;
+        let recalled = |id| RecalledJob { has_ended: !machine.is_outstanding(&id), id };
+        self.recalls.push(recalls.into_iter().map(recalled).collect());
         self.evaluations.start(evaluations, &self.follower.machine);
         Ok(())
     }

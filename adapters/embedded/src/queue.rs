@@ -103,6 +103,12 @@ impl JobQueue for MemoryQueue {
         Ok(waiting.map(|jobs| u64::try_from(jobs).unwrap_or(u64::MAX)))
     }
 
+    async fn withdraw(&self, jobs: &[JobId]) -> Result<(), Error> {
+        let mut table = self.shared.jobs();
+        jobs.iter().for_each(|job| table.withdraw(job));
+        Ok(())
+    }
+
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
         let waiting = self.shared.jobs();
         jobs.iter().for_each(|job| waiting.recall(job));

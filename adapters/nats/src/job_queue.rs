@@ -31,7 +31,7 @@ use tracing::{debug, error, warn};
 
 use self::grants::Grants;
 use self::recalls::Recalls;
-use super::api::{EmptyRequest, find_message, request};
+use super::api::{ApiError, EmptyRequest, find_message, remove_message, request};
 use super::batch::{BatchChoice, BatchSetting, BatchStatus};
 use super::connection::Connection;
 use super::failure::failed;
@@ -148,6 +148,18 @@ impl NatsJobQueue {
         Ok(found.map(|message| message.seq))
     }
 
+    /// Removes the message of a job, if there is one.
+    async fn remove(&self, job: &JobId) -> Result<(), Error> {
+        let Some(seq) = self.sequence_of(subject::job_of_any_server(CLASS, job)).await? else {
+            return Ok(());
+        };
+        match remove_message(&self.connection.context, subject::JOBS_STREAM, seq).await {
+            // The server refuses only what is not there: the worker was faster.
+            Ok(()) | Err(ApiError::Refused(_)) => Ok(()),
+            Err(error) => Err(failed("withdraw a job", error)),
+        }
+    }
+
     /// Decodes a delivery. Returns `None` for malformed messages, which are removed from the queue, and for newer
     /// formats, which are returned to the queue.
     fn decode_delivery(&self, message: Message) -> Option<Delivery> {
@@ -217,6 +229,11 @@ impl JobQueue for NatsJobQueue {
             Ok(sent) => sent.map_err(|error| failed("recall jobs", error)),
             Err(_) => Err(Error::transient("recall jobs", "there is no connection to NATS")),
         }
+    }
+
+    async fn withdraw(&self, jobs: &[JobId]) -> Result<(), Error> {
+        let jobs = stream::iter(jobs.to_vec());
+        jobs.map(|job| async move { self.remove(&job).await }).buffer_unordered(LOOKUPS).try_collect().await
     }
 
     async fn grant(&self, grants: &[Grant]) -> Result<(), Error> {

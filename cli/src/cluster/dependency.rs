@@ -160,6 +160,11 @@ impl Dependency {
         state.failing = None;
     }
 
+    /// Forgets failures, because the process has no further use for such requests.
+    pub(super) fn forget_failures(&self) {
+        self.state().failing = None;
+    }
+
     /// Counts and records the failure of a probe.
     pub(super) fn probe_failed(&self, failure: &ProbeFailure) {
         self.count_failure(failure.cause.as_str());

@@ -75,7 +75,22 @@ pub(super) async fn waiting(
         }
     };
     let counting = count_restored(nats.streams_restored());
-    let _ = stop.run_until_cancelled(async { tokio::join!(measuring, counting) }).await;
+    let forgetting = forget_checkpoints(led.clone(), &dependencies);
+    let _ = stop.run_until_cancelled(async { tokio::join!(measuring, counting, forgetting) }).await;
+}
+
+/// Forgets the failed checkpoints of partitions that this process no longer leads: their new leaders store them.
+async fn forget_checkpoints(mut led: watch::Receiver<BTreeSet<Partition>>, dependencies: &Dependencies) {
+    let mut before = led.borrow_and_update().clone();
+    while led.changed().await.is_ok() {
+        let now = led.borrow_and_update().clone();
+        for partition in before.difference(&now) {
+            if let Some(checkpoints) = dependencies.checkpoints.get(usize::from(partition.0)) {
+                checkpoints.forget_failures();
+            }
+        }
+        before = now;
+    }
 }
 
 /// Counts restored streams immediately, because an alert depends on it.

@@ -99,6 +99,10 @@ impl JobQueue for TrackedPort<dyn JobQueue> {
         self.port.waiting(server, job).await
     }
 
+    async fn withdraw(&self, jobs: &[JobId]) -> Result<(), Error> {
+        self.port.withdraw(jobs).await
+    }
+
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
         self.port.recall(jobs).await
     }

@@ -45,6 +45,15 @@ impl Machine {
         })
     }
 
+    /// Returns true if a step waits for the outcome of this job.
+    pub fn is_outstanding(&self, id: &JobId) -> bool {
+        let Some(run) = self.live.get(&id.run) else { return false };
+        let Some(KnownPlan::Plan(plan, _)) = self.plans.get(&run.outline.workflow.digest) else {
+            return false;
+        };
+        plan.find(&id.step).is_some_and(|index| run.job_id(index).as_ref() == Some(id))
+    }
+
     /// Returns the effects that send a job. None if no outstanding job has this id, or if a delivery of it was granted.
     pub fn send_job(&self, id: &JobId) -> Effects {
         let mut effects = Effects::new();

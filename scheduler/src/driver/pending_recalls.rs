@@ -2,7 +2,8 @@
 //!
 //! A recall informs workers that an outcome is no longer wanted. It saves work and decides nothing, so the driver neither waits
 //! for a recall nor fails because of one. Recalls that arrive while a request is under way are sent together with the next
-//! request.
+//! request. Recalled jobs whose steps have ended are withdrawn from the queue as well, where they might wait for ever for a worker of
+//! their server.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -24,13 +25,21 @@ const MOST_RECALLS: usize = 10_000;
 /// Key of the outage log.
 const RECALL_JOBS: &str = "recall jobs";
 
-type RecallRequest = Pin<Box<dyn Future<Output = (Vec<JobId>, Result<(), Error>)> + Send>>;
+type RecallRequest = Pin<Box<dyn Future<Output = (Vec<RecalledJob>, Result<(), Error>)> + Send>>;
+
+/// A job whose outcome is no longer wanted.
+#[derive(Clone, Debug)]
+pub(super) struct RecalledJob {
+    pub(super) id: JobId,
+    /// Its step has ended.
+    pub(super) has_ended: bool,
+}
 
 /// The recalls of one partition that are not sent yet.
 pub(super) struct PendingRecalls {
     queue: Arc<dyn JobQueue>,
     /// Jobs of the next request.
-    jobs: Vec<JobId>,
+    jobs: Vec<RecalledJob>,
     request: Option<RecallRequest>,
     /// Earliest start of the next request, after one that failed.
     not_before: Option<Instant>,
@@ -42,7 +51,7 @@ impl PendingRecalls {
     }
 
     /// Adds recalls. They are sent by [`Self::send`].
-    pub(super) fn push(&mut self, jobs: Vec<JobId>) {
+    pub(super) fn push(&mut self, jobs: Vec<RecalledJob>) {
         self.jobs.extend(jobs);
         self.jobs.truncate(MOST_RECALLS);
     }
@@ -61,7 +70,7 @@ impl PendingRecalls {
         let request = self.request.get_or_insert_with(|| {
             let (queue, jobs) = (Arc::clone(queue), std::mem::take(jobs));
             let request: RecallRequest = Box::pin(async move {
-                let result = queue.recall(&jobs).await;
+                let result = recall(&*queue, &jobs).await;
                 (jobs, result)
             });
             request
@@ -71,7 +80,7 @@ impl PendingRecalls {
         self.note_result(jobs, result);
     }
 
-    fn note_result(&mut self, jobs: Vec<JobId>, result: Result<(), Error>) {
+    fn note_result(&mut self, jobs: Vec<RecalledJob>, result: Result<(), Error>) {
         match result {
             Ok(()) => {
                 self.not_before = None;
@@ -88,4 +97,11 @@ impl PendingRecalls {
             }
         }
     }
+}
+
+async fn recall(queue: &dyn JobQueue, jobs: &[RecalledJob]) -> Result<(), Error> {
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
+    queue.recall(&ids).await?;
+    let ended: Vec<JobId> = jobs.iter().filter(|job| job.has_ended).map(|job| job.id.clone()).collect();
+    if ended.is_empty() { Ok(()) } else { queue.withdraw(&ended).await }
 }

@@ -54,6 +54,9 @@ impl JobQueue for RecallQueue {
     async fn holds(&self, jobs: &[JobAddress]) -> Result<Vec<bool>, Error> {
         self.queue.holds(jobs).await
     }
+    async fn withdraw(&self, jobs: &[JobId]) -> Result<(), Error> {
+        self.queue.withdraw(jobs).await
+    }
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
         self.requests.lock().expect("no panic").push(jobs.to_vec());
         self.count.send_modify(|count| *count += 1);

@@ -22,6 +22,8 @@ contracts![
     delivered_job_is_not_queued_again,
     acknowledged_job_is_removed_and_its_id_is_free,
     job_is_held_until_it_is_acknowledged,
+    withdrawn_job_that_waits_is_removed_and_its_id_is_free,
+    withdrawn_job_that_is_delivered_stays_with_its_worker,
     job_of_many_concurrent_publishers_is_queued_once,
     jobs_are_delivered_in_order,
     pull_returns_at_most_the_requested_number,
@@ -151,6 +153,26 @@ async fn job_is_held_until_it_is_acknowledged(fixture: &mut dyn Fixture) {
     // An acknowledgement is not answered, so the queue may process it a little later.
     let one: Vec<_> = (0..100).map(|n| n == 70).collect();
     until_true("the acknowledged job is not held", || async { held().await == one }).await;
+}
+
+async fn withdrawn_job_that_waits_is_removed_and_its_id_is_free(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1), job(2)]).await;
+    queue.0.withdraw(&[job(1).id, job(3).id]).await.expect("answers");
+    assert_eq!(queue.0.holds(&[job(1).address(), job(2).address()]).await.expect("looks"), [false, true]);
+    queue.publish(vec![job(1)]).await;
+    let pulled = [queue.pull().await, queue.pull().await];
+    assert_eq!(numbers(&pulled), ["key-2", "key-1"]);
+}
+
+async fn withdrawn_job_that_is_delivered_stays_with_its_worker(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
+    let delivery = queue.pull().await;
+    queue.0.withdraw(&[job(1).id]).await.expect("answers");
+    delivery.receipt.extend_ack_wait().await.expect("the worker continues");
+    delivery.receipt.ack().await.expect("acks");
+    assert!(queue.is_empty().await);
 }
 
 async fn job_of_many_concurrent_publishers_is_queued_once(fixture: &mut dyn Fixture) {

@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream;
 use longshore_tests::cluster::{Cluster, chain};
 use longshore_tests::longshore::PATIENCE;
+use longshore_tests::wait::until_true;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -155,4 +157,33 @@ async fn deleted_workflow_is_unknown_to_submits_and_its_runs_continue() {
     cluster.submit(&["chain.json"]).await;
     let listed = cluster.client(["workflows", "list", "--json"]).run().await.expecting(0).json_lines();
     assert_eq!(listed.len(), 1, "registering it again works");
+}
+
+#[tokio::test]
+async fn jobs_of_runs_that_were_ended_leave_the_queue_although_no_worker_serves_them() {
+    let cluster = Cluster::start(1, 0, 0).await;
+    let context = jetstream::new(async_nats::connect(cluster.nats.url()).await.unwrap());
+    let queued = async || context.get_stream("LS_JOBS").await.unwrap().cached_info().state.messages;
+    let safe = json!({ "id": "a", "call": "nobody/serves", "retry": 3 });
+    let unsafe_to_repeat = json!({ "id": "a", "call": "nobody/serves" });
+    for (name, step, options, message) in [
+        ("cancelled", unsafe_to_repeat, vec!["runs", "cancel"], "cancelled before the call"),
+        // The leader does not know if a worker has the job.
+        (
+            "terminated",
+            safe,
+            vec!["runs", "cancel", "--terminate"],
+            "the run was terminated; the call may have happened",
+        ),
+    ] {
+        let workflow = json!({ "longshore": "v1", "name": name, "steps": [step] });
+        cluster.scratch.write(&format!("{name}.json"), workflow.to_string());
+        let run = cluster.submit(&[&format!("{name}.json")]).await;
+        until_true(&format!("the job of the {name} run is queued"), || async { queued().await == 1 }).await;
+        cluster.client(options.into_iter().chain([run.as_str()])).run().await.expecting(0);
+        let ended = cluster.ended(&run).await;
+        assert_eq!(ended["steps"][0]["error"]["message"], message, "{ended}");
+        until_true(&format!("the job of the {name} run leaves the queue"), || async { queued().await == 0 })
+            .await;
+    }
 }

@@ -95,6 +95,9 @@ impl JobQueue for FailingQueue {
     async fn holds(&self, jobs: &[JobAddress]) -> Result<Vec<bool>, Error> {
         self.queue.holds(jobs).await
     }
+    async fn withdraw(&self, jobs: &[JobId]) -> Result<(), Error> {
+        self.queue.withdraw(jobs).await
+    }
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
         self.queue.recall(jobs).await
     }

@@ -26,6 +26,9 @@ impl JobQueue for ShortAckWaitQueue {
     async fn holds(&self, jobs: &[JobAddress]) -> Result<Vec<bool>, Error> {
         self.0.holds(jobs).await
     }
+    async fn withdraw(&self, jobs: &[JobId]) -> Result<(), Error> {
+        self.0.withdraw(jobs).await
+    }
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
         self.0.recall(jobs).await
     }

@@ -97,6 +97,22 @@ impl JobTable {
         self.jobs.remove(id);
     }
 
+    /// Removes a job that waits. A delivered one is removed when its worker answers.
+    pub(super) fn withdraw(&mut self, id: &JobId) {
+        let Some(server) = self.jobs.get(id).map(|queued| queued.job.server.clone()) else { return };
+        let Some(queue) = self.servers.get_mut(&server) else { return };
+        let waiting = queue.ready.len() + queue.delayed.len();
+        queue.ready.retain(|one| one != id);
+        queue.delayed.retain(|(_, one)| one != id);
+        let left = queue.ready.len() + queue.delayed.len();
+        if left < waiting {
+            self.jobs.remove(id);
+        }
+        if left == 0 {
+            self.servers.remove(&server);
+        }
+    }
+
     /// Cancels the token of a job, for the worker that has it or will get it.
     pub(super) fn recall(&self, id: &JobId) {
         if let Some(queued) = self.jobs.get(id) {
