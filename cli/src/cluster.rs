@@ -30,6 +30,7 @@ mod statistics;
 mod takeovers;
 mod tracked;
 mod worker;
+mod worker_entries;
 
 use std::time::Duration;
 

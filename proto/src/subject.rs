@@ -65,6 +65,9 @@ pub fn submit(namespace: &Namespace, workflow: &WorkflowName) -> String {
     format!("{ROOT}.submit.{namespace}.{workflow}")
 }
 
+/// Subject of requests that every worker answers with its entry.
+pub const WORKERS: &str = "longshore.v1.workers";
+
 /// Returns the subject of a job in the queue, which holds at most one message for each subject.
 pub fn job(class: &str, server: &ServerName, job: &JobId) -> String {
     format!("{ROOT}.jobs.{class}.{server}.{}", job_token(job))

@@ -15,4 +15,4 @@ pub mod mcp;
 mod presence;
 
 pub use driver::{JobWaits, WaitReason, WaitSummary, Worker, WorkerConfig};
-pub use presence::{StoreProblems, WorkerPresence};
+pub use presence::{CurrentEntry, WorkerPresence};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_ports::{Catalog, WorkerEntry, outage};
+use longshore_proto::NodeId;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -17,8 +18,8 @@ const RENEWAL: Duration = Duration::from_secs(5);
 /// Lifetime of the entry: three renewals, so that one that is late or lost has no effect.
 const LIFETIME: Duration = Duration::from_secs(15);
 
-/// Returns the names of the stores that the worker cannot use now.
-pub type StoreProblems = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+/// Returns the entry of the worker as it is now.
+pub type CurrentEntry = Box<dyn Fn() -> WorkerEntry + Send + Sync>;
 
 /// Key of the outage in the log while the catalogue is away.
 const LISTING_FAILED: &str = "list this worker in the catalogue";
@@ -26,20 +27,20 @@ const LISTING_FAILED: &str = "list this worker in the catalogue";
 /// A worker's entry in the catalogue, which is renewed until the worker stops.
 pub struct WorkerPresence {
     catalog: Arc<dyn Catalog>,
-    entry: WorkerEntry,
-    problems: StoreProblems,
+    worker: NodeId,
+    entry: CurrentEntry,
 }
 
 impl WorkerPresence {
-    /// Creates the entry of a worker. `problems` is called before each renewal.
-    pub fn new(catalog: Arc<dyn Catalog>, entry: WorkerEntry, problems: StoreProblems) -> Self {
-        Self { catalog, entry, problems }
+    /// Creates the entry of a worker. `entry` is called before each renewal.
+    pub fn new(catalog: Arc<dyn Catalog>, worker: NodeId, entry: CurrentEntry) -> Self {
+        Self { catalog, worker, entry }
     }
 
     /// Renews the entry until `stop`, which is the start of the drain, and then removes it.
     pub async fn run(self, stop: CancellationToken) {
         while stop.run_until_cancelled(self.renew()).await.is_some() {}
-        match timeout(RENEWAL, self.catalog.withdraw(&self.entry.worker)).await {
+        match timeout(RENEWAL, self.catalog.withdraw(&self.worker)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 warn!(%error, "cannot remove this worker from the catalogue; its entry expires in {LIFETIME:?}");
@@ -51,8 +52,7 @@ impl WorkerPresence {
     }
 
     async fn renew(&self) {
-        let entry = WorkerEntry { problems: (self.problems)(), ..self.entry.clone() };
-        match timeout(RENEWAL, self.catalog.announce(&entry, LIFETIME)).await {
+        match timeout(RENEWAL, self.catalog.announce(&(self.entry)(), LIFETIME)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) if outage::record_failure(LISTING_FAILED) => {
                 warn!(%error, "cannot list this worker in the catalogue; trying again");

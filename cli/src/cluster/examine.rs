@@ -23,7 +23,7 @@ use super::redis_data::RedisIdentity;
 use super::snapshot::{
     BacklogSnapshot, ConsumerSnapshot, NatsSnapshot, RedisSnapshot, SchedulerSnapshot, StreamSnapshot,
 };
-use super::statistics;
+use super::{statistics, worker_entries};
 use crate::config::{Config, SettingKey, SettingOrigin};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -42,6 +42,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// renew their entries every five.
 const SETTLED: Duration = Duration::from_secs(6);
 
+/// Time after its start in which a worker is listed in Redis.
+const LISTED: Duration = Duration::from_secs(10);
+
 /// The state of a cluster, with findings.
 pub(crate) struct ClusterExamination {
     /// The results of the checks.
@@ -54,7 +57,7 @@ pub(crate) struct ClusterExamination {
     pub(crate) streams: Vec<StreamSnapshot>,
     /// The schedulers that answer.
     pub(crate) schedulers: Vec<SchedulerSnapshot>,
-    /// The workers that are listed in Redis.
+    /// The workers that are listed in Redis, and those that only answer over NATS.
     pub(crate) workers: Vec<WorkerEntry>,
     /// The exit code if NATS or Redis cannot be reached, or refuses the user.
     pub(crate) unreachable: Option<Exit>,
@@ -69,20 +72,21 @@ pub(crate) async fn examine(config: &Config) -> ClusterExamination {
         sleep(SETTLED).await;
         (nats, redis) = tokio::join!(self::nats(config), self::redis(config));
     }
-    let workers = redis.as_ref().ok().map(|seen| seen.workers.as_slice());
+    let unlisted = unlisted(nats.as_ref().ok(), redis.as_ref().ok());
+    let workers = redis.as_ref().ok().map(|seen| [&seen.workers[..], &unlisted].concat());
     let partitions = partitions::partitions(nats.as_ref().ok(), redis.as_ref().ok(), config.partitions);
     let mut findings = match &nats {
-        Ok(seen) => judge::nats(seen, workers, &partitions, config.partitions),
+        Ok(seen) => judge::nats(seen, workers.as_deref(), &partitions, config.partitions),
         Err(failure) => vec![judge::unreachable_server("NATS", failure)],
     };
     findings.extend(match &redis {
-        Ok(seen) => judge::redis(seen, nats.as_ref().ok().map(pulls)),
+        Ok(seen) => judge::redis(seen, nats.as_ref().ok().map(pulls), &unlisted),
         Err(failure) => vec![judge::unreachable_server("Redis", failure)],
     });
     let schedulers = nats.as_ref().map_or(&[][..], |seen| &seen.schedulers);
     findings
         .extend(judge::same_redis(redis.as_ref().ok().and_then(|seen| seen.identity.as_ref()), schedulers));
-    findings.extend(judge::stores(schedulers, workers.unwrap_or_default()));
+    findings.extend(judge::stores(schedulers, workers.as_deref().unwrap_or(&unlisted)));
     let unreachable = judge::unreachable([nats.as_ref().err(), redis.as_ref().err()]);
     let seen = nats.ok();
     let backlog = seen.as_ref().and_then(|seen| seen.backlog.as_ref().ok()).map(backlog).unwrap_or_default();
@@ -93,9 +97,19 @@ pub(crate) async fn examine(config: &Config) -> ClusterExamination {
         backlog,
         streams: streams.into_iter().map(stream).collect(),
         schedulers,
-        workers: redis.map(|seen| seen.workers).unwrap_or_default(),
+        workers: workers.unwrap_or(unlisted),
         unreachable,
     }
+}
+
+/// Returns the workers that answer over NATS and are not listed in Redis, although they had the time for it.
+fn unlisted(nats: Option<&NatsSnapshot>, redis: Option<&RedisSnapshot>) -> Vec<WorkerEntry> {
+    let answering = nats.map_or(&[][..], |seen| &seen.workers);
+    let listed = redis.map_or(&[][..], |seen| &seen.workers);
+    let is_unlisted = |entry: &&WorkerEntry| {
+        listed.iter().all(|one| one.worker != entry.worker) && clock::now().since(entry.started_at) >= LISTED
+    };
+    answering.iter().filter(is_unlisted).cloned().collect()
 }
 
 /// Returns the number of pull requests for jobs that wait in NATS.
@@ -144,11 +158,14 @@ async fn nats(config: &Config) -> Result<NatsSnapshot, Failure> {
 async fn answers_of_nats(nats: &NatsClient) -> Result<NatsSnapshot, Error> {
     let status = nats.status().await?;
     let client = nats.client();
-    let schedulers = statistics::schedulers(&client, STATISTICS_TIMEOUT).await;
+    let (schedulers, workers) = tokio::join!(
+        statistics::schedulers(&client, STATISTICS_TIMEOUT),
+        worker_entries::request(&client, STATISTICS_TIMEOUT),
+    );
     let clock_ahead = nats_clock(&client).await;
     let backlog = nats.backlog().await.map_err(|error| error.to_string());
     let without_text = nats.workflows_without_text().await.map_err(|error| error.to_string());
-    Ok(NatsSnapshot { status, clock_ahead, schedulers, backlog, without_text })
+    Ok(NatsSnapshot { status, clock_ahead, schedulers, workers, backlog, without_text })
 }
 
 /// Adds advice to a failure that is a missing permission.

@@ -102,8 +102,12 @@ fn texts(without: &Result<Vec<String>, String>) -> Finding {
     }
 }
 
-/// Judges Redis and the workers. `pulls` is the number of pull requests for jobs that wait in NATS, if that is known.
-pub(super) fn redis(seen: &RedisSnapshot, pulls: Option<usize>) -> Vec<Finding> {
+/// Number of workers that a finding names.
+const NAMED_WORKERS: usize = 10;
+
+/// Judges Redis and the workers. `pulls` is the number of pull requests for jobs that wait in NATS, if that is known, and `unlisted` are
+/// the workers that only answer over NATS.
+pub(super) fn redis(seen: &RedisSnapshot, pulls: Option<usize>, unlisted: &[WorkerEntry]) -> Vec<Finding> {
     let status = &seen.status;
     let used = status.memory_bytes / (1024 * 1024);
     let memory = match status.memory_limit_bytes {
@@ -134,7 +138,7 @@ pub(super) fn redis(seen: &RedisSnapshot, pulls: Option<usize>) -> Vec<Finding> 
     }];
     findings.push(claims(&status.keys));
     findings.push(clock("clock of Redis", seen.clock_ahead));
-    findings.push(workers(&seen.workers, pulls.unwrap_or_default()));
+    findings.push(workers(&seen.workers, pulls.unwrap_or_default(), unlisted));
     findings
 }
 
@@ -164,8 +168,15 @@ fn claims(keys: &KeyCounts) -> Finding {
 }
 
 /// Judges the workers that are listed in Redis. Workers pull jobs from NATS even while they cannot be listed.
-fn workers(workers: &[WorkerEntry], pulls: usize) -> Finding {
+fn workers(workers: &[WorkerEntry], pulls: usize, unlisted: &[WorkerEntry]) -> Finding {
     const NAME: &str = "workers";
+    if !unlisted.is_empty() {
+        let names: Vec<_> = unlisted.iter().map(|entry| entry.worker.as_str()).take(NAMED_WORKERS).collect();
+        let text =
+            format!("{} not listed in Redis: {}", count(unlisted.len() as u64, "worker"), names.join(", "));
+        return Finding::new(NAME, FindingLevel::Wrong, &text)
+            .help("it cannot write to Redis: see the check `stores`, or `/readyz?verbose` of the worker");
+    }
     if workers.is_empty() && pulls > 0 {
         return Finding::new(NAME, FindingLevel::Wrong, "none is listed in Redis, but some pull jobs from NATS").help(
             "they cannot write to Redis: `/readyz?verbose` of a worker shows the reason; its Redis user needs the permissions of deploy/",
@@ -225,6 +236,8 @@ pub(crate) fn exit(unreachable: Option<Exit>, findings: &[Finding], is_strict: b
 mod tests {
     use longshore_nats::{AccountStatus, NatsStatus, StreamStatus};
     use longshore_proto::{Partition, subject};
+
+    use longshore_proto::Timestamp;
 
     use super::*;
 
@@ -286,8 +299,26 @@ mod tests {
     }
 
     #[test]
+    fn worker_that_only_answers_over_nats_is_named() {
+        let entry = |name: &str| WorkerEntry {
+            worker: name.parse().expect("a name"),
+            version: "1".to_owned(),
+            started_at: Timestamp::default(),
+            slots: 1,
+            servers: Vec::new(),
+            problems: Vec::new(),
+        };
+        let finding = workers(&[entry("w1")], 2, &[entry("w2")]);
+        assert_eq!(
+            (finding.level, finding.text.as_str()),
+            (FindingLevel::Wrong, "one worker not listed in Redis: w2")
+        );
+        assert_eq!(workers(&[entry("w1")], 2, &[]).level, FindingLevel::Good);
+    }
+
+    #[test]
     fn workers_that_pull_jobs_without_being_listed_get_other_advice() {
-        let help = |pulls| workers(&[], pulls).help.unwrap_or_default();
+        let help = |pulls| workers(&[], pulls, &[]).help.unwrap_or_default();
         assert!(help(0).contains("start one"), "{}", help(0));
         assert!(help(1).contains("cannot write to Redis"), "{}", help(1));
     }

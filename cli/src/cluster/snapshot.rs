@@ -60,6 +60,8 @@ pub(super) struct NatsSnapshot {
     pub(super) clock_ahead: Option<i64>,
     /// The schedulers that answer requests.
     pub(super) schedulers: Vec<SchedulerSnapshot>,
+    /// The workers that answer requests.
+    pub(super) workers: Vec<WorkerEntry>,
     /// The jobs in the queue, or the reason why they cannot be read.
     pub(super) backlog: Result<Backlog, String>,
     /// Registered workflows whose text is gone, or the reason why they are not known.
@@ -94,6 +96,7 @@ pub(super) struct RedisSnapshot {
     pub(super) clock_ahead: i64,
     /// Its identity; `None` if it could not be read.
     pub(super) identity: Option<RedisIdentity>,
+    /// The workers that are listed.
     pub(super) workers: Vec<WorkerEntry>,
     /// The holder of the lease on each partition.
     pub(super) leases: Vec<Option<String>>,

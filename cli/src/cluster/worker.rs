@@ -20,7 +20,7 @@ use super::process::ProcessTasks;
 use super::redis_identity::RedisComparison;
 use super::report::reported_problems;
 use super::tracked::{tracked, tracked_port};
-use super::{backend, close, connect};
+use super::{backend, close, connect, worker_entries};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -87,11 +87,16 @@ fn compose(
         servers: pool.servers().map(|(server, _)| server.clone()).collect(),
         problems: Vec::new(),
     };
-    let problems = {
+    let current_entry = {
         let (nats, dependencies) = (nats.clone(), Arc::clone(dependencies));
-        Box::new(move || reported_problems(&nats, &dependencies))
+        Arc::new(move || WorkerEntry { problems: reported_problems(&nats, &dependencies), ..entry.clone() })
     };
-    let presence = WorkerPresence::new(tracked_port(redis.catalog(), dependencies), entry, problems);
+    let listed_entry = Arc::clone(&current_entry);
+    let presence = WorkerPresence::new(
+        tracked_port(redis.catalog(), dependencies),
+        id.clone(),
+        Box::new(move || listed_entry()),
+    );
     let worker_config = WorkerConfig { slots: config.slots, drain: config.drain };
     let backend = tracked(backend(nats, redis), dependencies);
     let worker = Worker::new(backend, Arc::clone(pool), id, worker_config, Some(Arc::new(nats.events())));
@@ -100,6 +105,7 @@ fn compose(
     let mut process = ProcessTasks::new(ending);
     let stop = process.stage();
     process.start("the worker", worker.run(stop.clone()));
-    process.start("the entry in the list of workers", presence.run(stop));
+    process.start("the entry in the list of workers", presence.run(stop.clone()));
+    process.start("answers to doctor", worker_entries::answer(nats.client(), move || current_entry(), stop));
     process
 }

@@ -66,6 +66,8 @@ async fn refused_password_of_redis_is_named_and_tried_again_until_it_is_right() 
         assert_eq!(said.matches("Redis refuses the connection of this process").count(), 1, "{said}");
     }
     doctor_ends_with(&guarded, 4, "refuses user or password").await;
+    // The worker's entry in Redis has expired.
+    doctor_ends_with(&guarded, 4, "one worker not listed in Redis").await;
     for role in ROLES {
         set_redis_password(&guarded, role, &password(role));
     }
