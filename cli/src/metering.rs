@@ -112,6 +112,10 @@ fn describe() {
     let full = "Fullness of the logs, as the admission of submits measures it: 0 to 1; submits are refused from 0.7 on.";
     describe_gauge!("longshore_logs_fullness_ratio", full);
     describe_counter!("longshore_log_entries_lost_total", "Entries of a log that NATS has lost.");
+    describe_counter!(
+        "longshore_log_events_forbidden_total",
+        "Events of a log that their writers may not write."
+    );
     describe_gauge!("longshore_partitions", "Partitions of the cluster.");
     describe_gauge!("longshore_partitions_led", "Partitions that this scheduler leads.");
     describe_gauge!("longshore_partition_led", "1 if this scheduler leads a partition, else 0.");

@@ -1,7 +1,7 @@
 //! The durable logs of events, from which all other state is derived.
 
 use async_trait::async_trait;
-use longshore_proto::{Event, Incarnation, Partition, Seq, Timestamp, UnreadableEvent};
+use longshore_proto::{Event, EventError, Incarnation, Partition, Seq, Timestamp};
 
 use crate::Error;
 
@@ -24,6 +24,8 @@ pub const ADMISSION_LIMIT_PERCENT: u64 = 70;
 ///   that they have applied.
 /// - A reader gets every entry from its start in order, without gaps, and then waits for new ones. A store that has lost
 ///   entries between others says so by [`LogEntry::lost`]. An entry that the store has and does not deliver is an error.
+/// - A store that knows the [role](longshore_proto::WriterRole) of a writer delivers an event that this role may not write as
+///   [`EventError::Forbidden`].
 #[async_trait]
 pub trait RunLog: Send + Sync {
     /// Returns the incarnation of a log.
@@ -77,5 +79,5 @@ pub struct LogEntry {
     /// Stored bytes, for the rolling hash.
     pub body: Vec<u8>,
     /// Events that the bytes encode, in order; at least one. An event that cannot be decoded names its run if it can.
-    pub events: Vec<Result<Event, UnreadableEvent>>,
+    pub events: Vec<Result<Event, EventError>>,
 }

@@ -9,7 +9,7 @@
 use rmp_serde::encode::write_named;
 
 use crate::wire::{EVENT_FORMAT, split_messages};
-use crate::{Event, RunId, WireError};
+use crate::{Event, EventKind, RunId, WireError, WriterRole};
 
 /// Size of the run id, in bytes.
 const RUN_BYTES: usize = 18;
@@ -17,18 +17,40 @@ const RUN_BYTES: usize = 18;
 /// Size of most encoded events, in bytes: a buffer that need not grow is not copied.
 const USUAL_BYTES: usize = 512;
 
-/// An event of the log that cannot be decoded.
+/// An event of the log that is not applied.
 #[derive(Debug, thiserror::Error)]
-#[error("an event {}: {source}", concerned(.run))]
-pub struct UnreadableEvent {
-    /// The run that it concerns. `None` if that is not known, or if it concerns none.
-    pub run: Option<RunId>,
-    /// Reason.
-    pub source: WireError,
+pub enum EventError {
+    /// The event cannot be decoded.
+    #[error("an event {}: {source}", concerned(.run))]
+    Unreadable {
+        /// Kind of the event. `None` if that is not known.
+        kind: Option<EventKind>,
+        /// The run that it concerns. `None` if that is not known, or if it concerns none.
+        run: Option<RunId>,
+        /// Reason.
+        source: WireError,
+    },
+    /// The writer of the event may not write it.
+    #[error("{} was written by {}", described(.kind), writer_name(.writer))]
+    Forbidden {
+        /// Kind of the event. `None` if that is not known.
+        kind: Option<EventKind>,
+        /// Role of the writer. `None` if it is not a process of Longshore.
+        writer: Option<WriterRole>,
+    },
 }
 
 fn concerned(run: &Option<RunId>) -> String {
     run.map_or_else(|| "of no known run".to_owned(), |run| format!("of {run}"))
+}
+
+fn described(kind: &Option<EventKind>) -> String {
+    kind.map_or_else(|| "an event".to_owned(), |kind| format!("an event {kind:?}"))
+}
+
+fn writer_name(writer: &Option<WriterRole>) -> String {
+    let foreign = || "a program that is no process of longshore".to_owned();
+    writer.map_or_else(foreign, |role| format!("a process in the role {role}"))
 }
 
 /// Encodes an event.
@@ -38,7 +60,7 @@ fn concerned(run: &Option<RunId>) -> String {
 /// The event has no form in MessagePack.
 pub fn encode_event(event: &Event) -> Result<Vec<u8>, WireError> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
-    bytes.extend([EVENT_FORMAT, event.kind()]);
+    bytes.extend([EVENT_FORMAT, event.kind().number()]);
     bytes.extend(event.run().map_or([0; RUN_BYTES], RunId::to_bytes));
     write_named(&mut bytes, event)?;
     Ok(bytes)
@@ -46,43 +68,44 @@ pub fn encode_event(event: &Event) -> Result<Vec<u8>, WireError> {
 
 /// Decodes an event, or several that were [joined](crate::join_messages). An event that cannot be decoded is an error at its
 /// index, and so is a missing end.
-pub fn decode_events(bytes: &[u8]) -> Vec<Result<Event, UnreadableEvent>> {
-    split_messages(bytes).into_iter().map(|message| decode_event(message)).collect()
+pub fn decode_events(bytes: &[u8]) -> Vec<Result<Event, EventError>> {
+    split_messages(bytes).into_iter().map(decode_event).collect()
 }
 
-fn decode_event(message: Result<&[u8], WireError>) -> Result<Event, UnreadableEvent> {
-    let unknown = |source| UnreadableEvent { run: None, source };
+/// Decodes events of a writer, as [`decode_events`] does. An event that the writer may not write is an error at its index. Without
+/// a writer, all events are such errors.
+pub fn decode_events_of(writer: Option<WriterRole>, bytes: &[u8]) -> Vec<Result<Event, EventError>> {
+    decode_events(bytes).into_iter().map(|event| check_writer(writer, event)).collect()
+}
+
+fn check_writer(writer: Option<WriterRole>, event: Result<Event, EventError>) -> Result<Event, EventError> {
+    let kind = match &event {
+        Ok(event) => Some(event.kind()),
+        Err(EventError::Unreadable { kind, .. } | EventError::Forbidden { kind, .. }) => *kind,
+    };
+    match (writer, kind) {
+        (Some(role), Some(kind)) if role.may_write(kind) => event,
+        // It may be of a newer version, which readers must not skip.
+        (Some(_), None) => event,
+        _ => Err(EventError::Forbidden { kind, writer }),
+    }
+}
+
+fn decode_event(message: Result<&[u8], WireError>) -> Result<Event, EventError> {
+    let unknown = |source| EventError::Unreadable { kind: None, run: None, source };
     let message = message.map_err(unknown)?;
     let (format, rest) = message.split_first().ok_or_else(|| unknown(WireError::Empty))?;
     if *format != EVENT_FORMAT {
         return Err(unknown(WireError::of_format(*format)));
     }
-    let prefix = rest.split_first().and_then(|(_, rest)| rest.split_first_chunk::<RUN_BYTES>());
-    let (run, body) = prefix.ok_or_else(|| unknown(WireError::CutOff))?;
-    let run = RunId::from_bytes(*run);
-    rmp_serde::from_slice(body).map_err(|error| UnreadableEvent { run, source: error.into() })
+    let prefix =
+        rest.split_first().and_then(|(kind, rest)| Some((*kind, rest.split_first_chunk::<RUN_BYTES>()?)));
+    let (kind, (run, body)) = prefix.ok_or_else(|| unknown(WireError::CutOff))?;
+    let (kind, run) = (EventKind::from_number(kind), RunId::from_bytes(*run));
+    rmp_serde::from_slice(body).map_err(|error| EventError::Unreadable { kind, run, source: error.into() })
 }
 
 impl Event {
-    /// Returns the number of the kind of event. A number is never used again for another kind.
-    const fn kind(&self) -> u8 {
-        match self {
-            Self::LeaderAnnounced { .. } => 1,
-            Self::Configured { .. } => 2,
-            Self::Quarantined { .. } => 3,
-            Self::Submitted { .. } => 4,
-            Self::Starting { .. } => 5,
-            Self::Returned { .. } => 6,
-            Self::Settled { .. } => 7,
-            Self::Resumed { .. } => 8,
-            Self::NotCalled { .. } => 9,
-            Self::Evaluated { .. } => 10,
-            Self::Continued { .. } => 11,
-            Self::Signalled { .. } => 12,
-            Self::Fired { .. } => 13,
-        }
-    }
-
     /// Returns the run that the event concerns. `None` for an event of the partition.
     pub const fn run(&self) -> Option<RunId> {
         match self {
@@ -105,7 +128,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Partition, Timestamp, join_messages};
+    use crate::{Attempt, DeliveryId, JobId, Partition, Timestamp, join_messages};
 
     fn resumed() -> (RunId, Vec<u8>) {
         let run = RunId::new(Partition(7), Timestamp::from_millis(9), 77);
@@ -118,20 +141,51 @@ mod tests {
         bytes.truncate(1 + 1 + RUN_BYTES + 2);
         let decoded = decode_events(&bytes);
         assert!(
-            matches!(decoded.as_slice(), [Err(UnreadableEvent { run: Some(found), .. })] if *found == run)
+            matches!(decoded.as_slice(), [Err(EventError::Unreadable { run: Some(found), .. })] if *found == run)
         );
     }
 
     #[test]
     fn newer_formats_foreign_bytes_and_cut_prefixes_are_refused_with_a_reason() {
         let refusal = |bytes: &[u8]| match decode_events(bytes).pop() {
-            Some(Err(error)) => error,
+            Some(Err(EventError::Unreadable { source, .. })) => source,
             other => panic!("refused: {other:?}"),
         };
-        assert!(matches!(refusal(b"").source, WireError::Empty));
-        assert!(matches!(refusal(b"\x09abc").source, WireError::Version { found: 9 }));
-        assert!(matches!(refusal(b"{}").source, WireError::Foreign { .. }));
-        assert!(matches!(refusal(&[EVENT_FORMAT, 1, 0, 0]).source, WireError::CutOff));
+        assert!(matches!(refusal(b""), WireError::Empty));
+        assert!(matches!(refusal(b"\x09abc"), WireError::Version { found: 9 }));
+        assert!(matches!(refusal(b"{}"), WireError::Foreign { .. }));
+        assert!(matches!(refusal(&[EVENT_FORMAT, 1, 0, 0]), WireError::CutOff));
+    }
+
+    #[test]
+    fn event_that_its_writer_may_not_write_is_an_error_at_its_index() {
+        let (run, decision) = resumed();
+        let job = JobId { run, step: "s0".parse().expect("a path"), attempt: Attempt::FIRST };
+        let delivery = DeliveryId { worker: "w-1".parse().expect("a node"), number: 1 };
+        let report = Event::Returned { job, delivery };
+        let joined = join_messages(&[decision, encode_event(&report).expect("encodes")]);
+        let is_allowed =
+            |writer| decode_events_of(writer, &joined).iter().map(Result::is_ok).collect::<Vec<_>>();
+        assert_eq!(is_allowed(Some(WriterRole::Leader)), [true, false]);
+        assert_eq!(is_allowed(Some(WriterRole::Worker)), [false, true]);
+        assert_eq!(is_allowed(Some(WriterRole::Submit)), [false, false]);
+        assert_eq!(is_allowed(None), [false, false]);
+    }
+
+    #[test]
+    fn undecodable_event_is_forbidden_by_the_kind_in_its_prefix() {
+        let (_, mut bytes) = resumed();
+        bytes.truncate(1 + 1 + RUN_BYTES + 2);
+        let is_forbidden = |writer, bytes: &[u8]| {
+            matches!(decode_events_of(writer, bytes).as_slice(), [Err(EventError::Forbidden { .. })])
+        };
+        assert!(is_forbidden(Some(WriterRole::Worker), &bytes), "it does not quarantine its run");
+        assert!(!is_forbidden(Some(WriterRole::Leader), &bytes));
+        assert!(is_forbidden(None, b"\x09abc"), "it does not stop the partition");
+        assert!(
+            !is_forbidden(Some(WriterRole::Worker), b"\x09abc"),
+            "a newer version of longshore may have written it"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! | Activity | the present state of a call, for display only: [`CallActivity`], in a [`CallUpdate`] of its worker |
 //! | Outcome | the result of a step: output, fault, or indeterminate: [`Outcome`] |
 //! | Event | a fact in the log: [`Event`], read back as a [`Record`] |
+//! | Writer role | the role in which a process appends events, which decides the kinds that it may write: [`WriterRole`] |
 //! | Checkpoint | the state of a partition up to a log sequence: [`CheckpointMark`] |
 //! | Grant | the permission for the calls of a job that are not safe to repeat, which the log gives to one delivery: [`Grant`] |
 //! | Claim | the idempotency record of a call with a key of its own: [`ClaimKey`], [`ClaimResult`] |
@@ -31,6 +32,7 @@ mod digits;
 mod display;
 mod evaluation;
 mod event;
+mod event_kind;
 mod event_message;
 mod fault;
 mod grant;
@@ -58,7 +60,8 @@ pub use digits::{find_infinite_number, find_lossy_number, is_canonical, json_num
 pub use display::{truncate, truncate_with_size, value_type};
 pub use evaluation::{Evaluation, EvaluationNumber};
 pub use event::{Event, Record, Semantics, Signal, Timer, TimerKind, WorkflowRef};
-pub use event_message::{UnreadableEvent, decode_events, encode_event};
+pub use event_kind::{EventKind, WriterRole};
+pub use event_message::{EventError, decode_events, decode_events_of, encode_event};
 pub use fault::{Fault, FaultClass, Sent};
 pub use grant::{Grant, GrantDecision};
 pub use id::{

@@ -3,7 +3,7 @@
 //! The second token of a subject is the version. The namespace precedes the name, so that permissions can be granted by
 //! prefix. Tool names are not part of a subject, since they may contain dots.
 
-use crate::{Digest, JobId, Namespace, NodeId, Partition, RunId, ServerName, WorkflowName};
+use crate::{Digest, JobId, Namespace, NodeId, Partition, RunId, ServerName, WorkflowName, WriterRole};
 
 /// Prefix of all subjects.
 pub const ROOT: &str = "longshore.v1";
@@ -55,9 +55,16 @@ pub fn log_stream(partition: Partition) -> String {
     format!("{LOG_STREAM_PREFIX}{partition}")
 }
 
-/// Returns the subject of a partition's log.
-pub fn log(partition: Partition) -> String {
-    format!("{ROOT}.log.{partition}")
+/// Returns the subject on which processes in a role append to a partition's log.
+pub fn log(partition: Partition, writer: WriterRole) -> String {
+    format!("{ROOT}.log.{partition}.{writer}")
+}
+
+/// Returns the role of the processes that append to a log on a subject. `None` if that is no subject of a log.
+pub fn log_writer(subject: &str) -> Option<WriterRole> {
+    let rest = subject.strip_prefix(ROOT)?.strip_prefix(".log.")?;
+    let (_, role) = rest.split_once('.')?;
+    WriterRole::ALL.into_iter().find(|writer| writer.as_str() == role)
 }
 
 /// Returns the subject to which a client publishes a submit.
@@ -188,6 +195,16 @@ mod tests {
         assert_eq!(dead_letter(Some(&team), "malformed"), "longshore.v1.dlq.team.malformed");
         assert_eq!(dead_letter_namespace("longshore.v1.dlq.team.malformed"), Some("team"));
         assert!(NO_NAMESPACE.parse::<Namespace>().is_err());
+    }
+
+    #[test]
+    fn writer_is_parsed_from_the_subject_of_a_log() {
+        for writer in WriterRole::ALL {
+            assert_eq!(log_writer(&log(Partition(7), writer)), Some(writer));
+        }
+        for foreign in ["longshore.v1.log.07", "longshore.v1.log.07.x", "longshore.v1.log.07.leader.x"] {
+            assert_eq!(log_writer(foreign), None, "{foreign}");
+        }
     }
 
     #[test]

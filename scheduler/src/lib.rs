@@ -45,7 +45,7 @@ pub use node::{Node, NodeConfig, PendingTakeover, PendingTakeovers};
 pub use outputs::fill_outputs;
 pub use partition_reader::PartitionReader;
 pub use refusal::Refusal;
-pub use run_metrics::{export_lost_entries, export_zero_counters};
+pub use run_metrics::{export_log_counters, export_zero_counters};
 pub use submit::{SubmitHandler, SubmitReceipt};
 pub use submit_request::SubmitRequest;
 pub use value_count::TooManyValues;

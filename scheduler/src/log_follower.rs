@@ -8,10 +8,8 @@ mod log_time;
 use std::sync::Arc;
 
 use longshore_machine::{Effects, Machine, RecordIgnored};
-use longshore_ports::{Backend, ErrorCause, LogEntry, LogReader, clock, on_blocking_thread};
-use longshore_proto::{
-    Digest, Event, Partition, Record, Semantics, Seq, Timestamp, UnreadableEvent, WireError,
-};
+use longshore_ports::{Backend, ErrorCause, LogEntry, LogReader, clock, on_blocking_thread, outage};
+use longshore_proto::{Digest, Event, EventError, Partition, Record, Semantics, Seq, Timestamp, WireError};
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
@@ -170,7 +168,7 @@ impl LogFollower {
         }
         // An event of a newer version that is skipped would be lost for good once a checkpoint covers it.
         let newer = events.iter().find_map(|event| match event {
-            Err(UnreadableEvent { source: WireError::Version { found }, .. }) => Some(*found),
+            Err(EventError::Unreadable { source: WireError::Version { found }, .. }) => Some(*found),
             _ => None,
         });
         if let Some(found) = newer {
@@ -187,9 +185,9 @@ impl LogFollower {
             match event {
                 Ok(event) => self.apply_record(Record { seq, part, at, event }, effects).await?,
                 Err(error) => {
-                    warn!(partition = %self.partition, %seq, part, %error, "cannot read an event");
                     self.machine.skip(seq, part, at);
-                    if let Some(run) = error.run {
+                    self.report_skipped(seq, part, &error);
+                    if let EventError::Unreadable { run: Some(run), .. } = error {
                         self.machine.note_unreadable(
                             run,
                             format!("entry {seq} of its log cannot be read"),
@@ -203,6 +201,23 @@ impl LogFollower {
         self.position.hash = self.position.hash.extend(seq, at, &body);
         self.position.seq = seq;
         Ok(())
+    }
+
+    /// Reports an event that is not applied. One that its writer may not write changes nothing, so it is logged once a minute.
+    fn report_skipped(&self, seq: Seq, part: u32, error: &EventError) {
+        let partition = self.partition;
+        if matches!(error, EventError::Unreadable { .. }) {
+            return warn!(%partition, %seq, part, %error, "cannot read an event");
+        }
+        run_metrics::count_forbidden_events(partition, 1);
+        if outage::record_failure(&format!("forbidden events of partition {partition}")) {
+            warn!(
+                %partition, %seq, part, %error,
+                "ignoring an event of the log that its writer may not write: a user of NATS forges events, or has permissions that its \
+                 role does not need. Compare the users with deploy/nats/accounts.conf. Further such events are counted, and logged \
+                 once a minute"
+            );
+        }
     }
 
     /// Reports the entries before `seq` that the log has lost. Fails if the leader has not announced that records are lost.

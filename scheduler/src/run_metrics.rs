@@ -30,14 +30,25 @@ pub fn export_zero_counters() {
 /// Name of the counter of log entries that NATS has lost, by partition.
 const LOST_ENTRIES: &str = "longshore_log_entries_lost_total";
 
-/// Exports the counters of lost log entries with zero for every partition.
-pub fn export_lost_entries(partitions: u16) {
-    (0..partitions).for_each(|number| count_lost_entries(Partition(number), 0));
+/// Name of the counter of events that were not applied because their writers may not write them, by partition.
+const FORBIDDEN_EVENTS: &str = "longshore_log_events_forbidden_total";
+
+/// Exports the counters of lost log entries and of forbidden events with zero for every partition.
+pub fn export_log_counters(partitions: u16) {
+    for partition in (0..partitions).map(Partition) {
+        count_lost_entries(partition, 0);
+        count_forbidden_events(partition, 0);
+    }
 }
 
 /// Counts log entries that were passed over because NATS has lost them.
 pub(crate) fn count_lost_entries(partition: Partition, count: u64) {
     counter!(LOST_ENTRIES, "partition" => partition.to_string()).increment(count);
+}
+
+/// Counts events that were not applied because their writers may not write them.
+pub(crate) fn count_forbidden_events(partition: Partition, count: u64) {
+    counter!(FORBIDDEN_EVENTS, "partition" => partition.to_string()).increment(count);
 }
 
 /// Counts a refused request.

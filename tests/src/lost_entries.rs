@@ -18,15 +18,15 @@ pub async fn lose_entries(client: async_nats::Client, partition: Partition, lost
     let name = subject::log_stream(partition);
     let mut stream = context.get_stream(&name).await.expect("the log");
     let info = stream.info().await.expect("answers").clone();
-    let mut bodies = Vec::new();
+    let mut messages = Vec::new();
     for seq in 1..=info.state.last_sequence {
-        bodies.push(stream.get_raw_message(seq).await.expect("a message").payload);
+        messages.push(stream.get_raw_message(seq).await.expect("a message"));
     }
     context.delete_stream(&name).await.expect("is deleted");
     let open = Config { deny_delete: false, ..info.config.clone() };
     let stream = context.create_stream(open).await.expect("is created");
-    for body in bodies {
-        let sent = context.publish(subject::log(partition), body).await.expect("sends");
+    for message in messages {
+        let sent = context.publish(message.subject, message.payload).await.expect("sends");
         sent.await.expect("is stored");
     }
     for seq in lost {

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use longshore_ports::{Error, ErrorCause};
-use longshore_proto::subject;
+use longshore_proto::{WriterRole, subject};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -19,9 +19,6 @@ const KEPT_SUBJECTS: usize = 10_000;
 
 /// Prefix of the subjects of acknowledgements, which continue with the stream, the consumer and numbers.
 const ACKNOWLEDGEMENTS: &str = "$JS.ACK.";
-
-/// Kinds of subjects with one more token, for which deploy/nats/accounts.conf has `*` and not `>`.
-const ONE_TOKEN_KINDS: [&str; 2] = ["log", "grant"];
 
 /// Time for which a denial counts where no request reports it. The permission may be given at any time, so a publish is tried
 /// again afterwards.
@@ -57,15 +54,18 @@ pub(super) fn permission(denied: &str) -> String {
     if denied.starts_with(ACKNOWLEDGEMENTS) {
         return format!("{ACKNOWLEDGEMENTS}>");
     }
+    if let Some(writer) = subject::log_writer(denied) {
+        return format!("{}.log.*.{writer}", subject::ROOT);
+    }
     let kind = denied.strip_prefix(subject::ROOT).and_then(|rest| rest.strip_prefix('.')?.split('.').next());
     match kind {
         None => denied.to_owned(),
-        Some(kind) if ONE_TOKEN_KINDS.contains(&kind) => format!("{}.{kind}.*", subject::ROOT),
+        Some("grant") => format!("{}.grant.*", subject::ROOT),
         Some(kind) => format!("{}.{kind}.>", subject::ROOT),
     }
 }
 
-/// Records a denial in the words of the server: `Permissions Violation for Publish to "longshore.v1.log.00"`. Returns the
+/// Records a denial in the words of the server: `Permissions Violation for Publish to "longshore.v1.log.00.worker"`. Returns the
 /// missing permission.
 pub(super) fn record(cause: &str) -> Option<String> {
     if !cause.to_ascii_lowercase().contains("for publish to") {
@@ -86,22 +86,24 @@ pub(super) fn quoted_subject(cause: &str) -> Option<&str> {
     cause.split('"').nth(1)
 }
 
-/// Returns the permissions for publishes without an answer that were denied recently. The progress of calls is not among
+/// Returns the permissions for [unrecorded](is_unrecorded) publishes that were denied recently. The progress of calls is not among
 /// them: workers do without that permission.
-pub(super) fn recent_unanswered() -> BTreeSet<String> {
+pub(super) fn recent_unrecorded() -> BTreeSet<String> {
     let now = Instant::now();
     let denials = DENIALS.borrow();
-    let recent = denials.iter().filter(|(subject, at)| is_recent(**at, now) && has_no_answer(subject));
+    let recent = denials.iter().filter(|(subject, at)| is_recent(**at, now) && is_unrecorded(subject));
     recent.map(|(subject, _)| permission(subject)).collect()
 }
 
-/// Returns true for the subject of a message whose denial no request reports: recalls, grants, updates of runs,
-/// acknowledgements of deliveries, and answers to clients of other accounts.
-fn has_no_answer(denied: &str) -> bool {
+/// Returns true for the subject of a message whose denial shows in no record of requests: recalls, grants, updates of runs,
+/// acknowledgements of deliveries, and answers to clients of other accounts have no answer. Appends of submits and of requests to
+/// runs share the record of their log with those of its leader, which succeed.
+fn is_unrecorded(denied: &str) -> bool {
     match denied.strip_prefix(subject::ROOT).and_then(|rest| rest.strip_prefix('.')) {
         Some(rest) => {
-            ["recall.", "grant.", "evt."].iter().any(|kind| rest.starts_with(kind))
-                && !denied.ends_with(".call")
+            subject::log_writer(denied) == Some(WriterRole::Submit)
+                || ["recall.", "grant.", "evt."].iter().any(|kind| rest.starts_with(kind))
+                    && !denied.ends_with(".call")
         }
         None => [ACKNOWLEDGEMENTS, "_R_."].iter().any(|prefix| denied.starts_with(prefix)),
     }
@@ -111,13 +113,13 @@ fn is_recent(denied_at: Instant, now: Instant) -> bool {
     now.saturating_duration_since(denied_at) < RECENT
 }
 
-/// Fails with the missing permissions: those of `subscriptions`, and those for publishes without an answer.
+/// Fails with the missing permissions: those of `subscriptions`, and those for unrecorded publishes.
 pub(super) fn require_none(subscriptions: &[String]) -> Result<(), Error> {
     let named = |action: &str, permissions: Vec<String>| match permissions.is_empty() {
         true => None,
         false => Some(format!("{action} to {}", permissions.join(", "))),
     };
-    let publishes = recent_unanswered().into_iter().collect();
+    let publishes = recent_unrecorded().into_iter().collect();
     let missing = [named("subscribe", subscriptions.to_vec()), named("publish", publishes)];
     let missing: Vec<String> = missing.into_iter().flatten().collect();
     if missing.is_empty() {
@@ -164,32 +166,37 @@ mod tests {
     #[tokio::test]
     async fn denial_of_the_same_subject_ends_a_wait() {
         let sent_at = Instant::now();
-        let log = "longshore.v1.log.90";
-        assert_eq!(record(r#"Permissions Violation for Subscription to "longshore.v1.log.90""#), None);
+        let log = "longshore.v1.log.90.worker";
+        assert_eq!(record(r#"Permissions Violation for Subscription to "longshore.v1.log.90.worker""#), None);
         assert!(find(log, sent_at).is_none());
-        let named = record(r#"Permissions Violation for Publish to "longshore.v1.log.90""#);
-        assert_eq!(named.as_deref(), Some("longshore.v1.log.*"));
-        assert!(denied(log, sent_at).await.to_string().contains("publish to longshore.v1.log.* "));
+        let named = record(r#"Permissions Violation for Publish to "longshore.v1.log.90.worker""#);
+        assert_eq!(named.as_deref(), Some("longshore.v1.log.*.worker"));
+        assert!(denied(log, sent_at).await.to_string().contains("publish to longshore.v1.log.*.worker "));
         assert!(find(log, Instant::now()).is_none(), "an earlier denial says nothing about a later publish");
         assert_eq!(permission("$JS.API.CONSUMER.CREATE.LS_JOBS.a"), "$JS.API.CONSUMER.CREATE.LS_JOBS.a");
         assert_eq!(permission("_INBOX_worker.abc.7"), "_INBOX_worker.>");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn denial_of_a_publish_without_an_answer_counts_for_a_while() {
-        for subject in
-            ["longshore.v1.grant.w", "longshore.v1.evt.a.w.r.call", "$JS.ACK.LS_JOBS.a.1", "_R_.abc.d"]
-        {
+    async fn denial_of_a_publish_without_a_record_counts_for_a_while() {
+        let subjects = [
+            "longshore.v1.grant.w",
+            "longshore.v1.log.00.submit",
+            "longshore.v1.evt.a.w.r.call",
+            "$JS.ACK.LS_JOBS.a.1",
+            "_R_.abc.d",
+        ];
+        for subject in subjects {
             record(&format!("Permissions Violation for Publish to \"{subject}\""));
         }
-        let missing = recent_unanswered();
-        for permission in ["longshore.v1.grant.*", "$JS.ACK.>", "_R_.>"] {
+        let missing = recent_unrecorded();
+        for permission in ["longshore.v1.grant.*", "longshore.v1.log.*.submit", "$JS.ACK.>", "_R_.>"] {
             assert!(missing.contains(permission), "{permission}: {missing:?}");
         }
         assert!(!missing.contains("longshore.v1.evt.>"), "workers do without it");
         assert!(is_denied("longshore.v1.evt."));
         tokio::time::advance(RECENT).await;
         assert!(!is_denied("longshore.v1.evt."));
-        assert!(!recent_unanswered().contains("longshore.v1.grant.*"));
+        assert!(!recent_unrecorded().contains("longshore.v1.grant.*"));
     }
 }

@@ -266,8 +266,8 @@ impl Nats {
         denials::is_denied(subject)
     }
 
-    /// Fails while the server denies a permission whose lack no request reports: subscriptions, and publishes without an
-    /// answer, which are grants, recalls, run updates, acknowledgements and answers.
+    /// Fails while the server denies a permission whose lack shows in no record of requests: for subscriptions, for publishes
+    /// without an answer (grants, recalls, run updates, acknowledgements, answers), and for appends of submits.
     ///
     /// # Errors
     /// If such a permission was denied, and not given since as far as is known.

@@ -1,4 +1,4 @@
-//! The logs: one stream for each partition.
+//! The logs: one stream for each partition, with a subject for each [role of writers](longshore_proto::WriterRole).
 //!
 //! Sequences and timestamps of a log are those of its stream. Appends carry no id for deduplication: a repeated append
 //! is in the log twice, and the machine ignores what it has applied before.
@@ -60,8 +60,7 @@ impl RunLog for PartitionLogs {
             let refusal = format!("there are {} partitions: 00 and up", self.publishers.len());
             return Err(Error::permanent(doing, refusal));
         };
-        let subject = async_nats::Subject::from(subject::log(partition));
-        let messages = events.iter().map(|event| message(&subject, event)).collect::<Result<Vec<_>, _>>();
+        let messages = events.iter().map(|event| message(partition, event)).collect::<Result<Vec<_>, _>>();
         let messages = messages.map_err(|refusal| Error::permanent(doing.as_str(), refusal))?;
         let outcome = publisher.publish(&doing, messages).await?;
         Ok(outcome.into_iter().filter_map(sequence).collect())
@@ -94,6 +93,7 @@ impl RunLog for PartitionLogs {
 
     async fn trim(&self, partition: Partition, below: Seq) -> Result<(), Error> {
         let info = self.info(partition, "read the extent of the log before trimming").await?;
+        // Of all subjects: with a filter NATS would keep older entries of the others.
         // A purge with sequence zero would remove everything, and one beyond the end would skip sequences.
         let below = below.0.min(info.state.last_sequence + 1);
         if below <= info.state.first_sequence {
@@ -108,7 +108,7 @@ impl RunLog for PartitionLogs {
     }
 }
 
-fn message(subject: &async_nats::Subject, event: &Event) -> Result<OutgoingMessage, String> {
+fn message(partition: Partition, event: &Event) -> Result<OutgoingMessage, String> {
     let body = encode_event(event).map_err(|error| error.to_string())?;
     if body.len() > ENTRY_LIMIT_BYTES {
         return Err(format!(
@@ -119,7 +119,8 @@ fn message(subject: &async_nats::Subject, event: &Event) -> Result<OutgoingMessa
     // The sequence of an announcement is the epoch of a leader, so no other event may share it.
     let is_announcement = matches!(event, Event::LeaderAnnounced { .. });
     let store = if is_announcement { StoreMode::Single } else { StoreMode::Mergeable };
-    Ok(OutgoingMessage { subject: subject.clone(), body: body.into(), store })
+    let subject = subject::log(partition, event.kind().writer()).into();
+    Ok(OutgoingMessage { subject, body: body.into(), store })
 }
 
 /// Returns the sequence of an appended event. An append has no condition, so its message is never present already.

@@ -92,9 +92,9 @@ pub(super) enum InboxMessage {
 }
 
 impl InboxMessage {
-    /// Classifies a message: a message of the stream has no status, or the status OK.
+    /// Classifies a message. A message of the stream has a reply subject, and may have a status too, if its publisher gave it one.
     pub(super) fn from_nats(message: Message) -> Self {
-        let Some(status) = message.status.filter(|status| *status != StatusCode::OK) else {
+        let Some(status) = message.status.filter(|_| message.reply.is_none()) else {
             return Self::Message(message);
         };
         let description = message.description.as_deref().unwrap_or_default();
@@ -219,5 +219,12 @@ mod tests {
             let message = InboxMessage::from_nats(status_message(status, description));
             assert!(matches!(message, InboxMessage::ConsumerError(_)), "{description}");
         }
+    }
+
+    #[test]
+    fn stored_message_with_a_status_is_a_message_of_the_stream() {
+        let reply = Some("$JS.ACK.LS_LOG_00.read.1.7.7.1.0".into());
+        let message = InboxMessage::from_nats(Message { reply, ..status_message(404, "Message Not Found") });
+        assert!(matches!(message, InboxMessage::Message(_)), "{message:?}");
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
     longshore_scheduler::export_zero_counters();
-    longshore_scheduler::export_lost_entries(config.partitions);
+    longshore_scheduler::export_log_counters(config.partitions);
     let mut process = compose(config, id, (&nats, &redis), &dependencies, ending);
     let stop = process.stage();
     process.start_check("the comparison of Redis", comparison.follow(stop));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, CheckpointMark, ClaimKey, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId,
+    Attempt, CheckpointMark, ClaimKey, DeliveryId, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId,
     OnToolError, Partition, Payload, RepeatSafety, RetryPolicy, RollingHash, RunId, RunStatus, RunSummary,
     Seq, ServerName, Signal, StepPath, Timestamp, WorkflowRef,
 };
@@ -20,11 +20,20 @@ pub(super) fn run_in(partition: Partition, n: u64) -> RunId {
     RunId::new(partition, Timestamp::from_millis(1_000), u128::from(n))
 }
 
+/// Returns an event. Three in a row have writers of three roles.
 pub(super) fn event(n: u64) -> Event {
-    Event::Signalled {
-        run: run(n),
-        namespace: Namespace::default(),
-        signal: Signal::Cancel { reason: format!("event {n}") },
+    let run = run(n);
+    match n % 3 {
+        0 => Event::Signalled {
+            run,
+            namespace: Namespace::default(),
+            signal: Signal::Cancel { reason: format!("event {n}") },
+        },
+        1 => Event::Returned {
+            job: JobId { run, step: step(), attempt: Attempt::FIRST },
+            delivery: DeliveryId { worker: node("worker"), number: n },
+        },
+        _ => Event::Resumed { run },
     }
 }
 

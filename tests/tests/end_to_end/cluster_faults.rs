@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use async_nats::jetstream;
 use longshore_proto::{
     Event, JobId, NEWEST_FORMAT, Namespace, NodeId, Outcome, Output, Partition, Payload, RunId, Settlement,
-    Timestamp, encode, subject,
+    Timestamp, WriterRole, encode, subject,
 };
 use longshore_tests::cluster::{Cluster, PARTITIONS, Role, chain};
 use longshore_tests::cluster_log::{ClusterLog, connect};
@@ -158,7 +158,9 @@ async fn malformed_messages_stop_no_process() {
         client.publish(format!("{job}{number}"), body.clone().into()).await.unwrap();
         // A message of a newer version is not malformed, and no process may skip it.
         if body.first() != Some(&NEWER) {
-            client.publish(subject::log(Partition(0)), body.clone().into()).await.unwrap();
+            for writer in WriterRole::ALL {
+                client.publish(subject::log(Partition(0), writer), body.clone().into()).await.unwrap();
+            }
         }
     }
     client.flush().await.unwrap();
@@ -185,7 +187,7 @@ async fn malformed_messages_stop_no_process() {
 async fn log_entry_of_a_newer_version_stops_its_partition_only() {
     let cluster = cluster(1, 1, 0).await;
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
-    client.publish(subject::log(Partition(2)), vec![NEWER, 1, 2].into()).await.unwrap();
+    client.publish(subject::log(Partition(2), WriterRole::Worker), vec![NEWER, 1, 2].into()).await.unwrap();
     client.flush().await.unwrap();
     let found = format!("format version {NEWER}");
     let advises = |log: &str| log.contains(&found) && log.contains("upgrade it");

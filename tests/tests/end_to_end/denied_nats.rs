@@ -29,8 +29,9 @@ async fn lacking(role: &str, permission: &str) -> (GuardedCluster, [StartedComma
 async fn doctor_names_a_nats_permission_that_a_process_lacks_for_its_work() {
     for (role, permission, named) in [
         ("scheduler", r#""longshore.v1.jobs.>", "#, "longshore.v1.jobs.>"),
-        ("scheduler", r#""longshore.v1.log.*", "#, "longshore.v1.log.*"),
-        ("worker", r#""longshore.v1.log.*", "#, "longshore.v1.log.*"),
+        ("scheduler", r#""longshore.v1.log.*.submit", "#, "longshore.v1.log.*.submit"),
+        ("scheduler", r#""longshore.v1.log.*.leader", "#, "longshore.v1.log.*.leader"),
+        ("worker", r#""longshore.v1.log.*.worker", "#, "longshore.v1.log.*.worker"),
         ("worker", r#""$JS.API.CONSUMER.CREATE.LS_JOBS.>", "#, "$JS.API.CONSUMER.CREATE.LS_JOBS."),
         ("worker", r#""$JS.API.CONSUMER.MSG.NEXT.LS_JOBS.*""#, "$JS.API.CONSUMER.MSG.NEXT.LS_JOBS."),
     ] {

@@ -2,7 +2,7 @@
 //!
 //! Every acknowledged message is there afterwards, and an error says if another attempt can help.
 
-#![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
+#![expect(clippy::expect_used, clippy::panic, reason = "what does not answer has failed the test")]
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -14,8 +14,8 @@ use async_nats::jetstream;
 use longshore_nats::{BatchSetting, Nats, NatsConfig};
 use longshore_ports::{Delivery, JobQueue, LogEntry, LogReader, RunLog};
 use longshore_proto::{
-    Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RepeatSafety, RetryPolicy, RunId,
-    Seq, ServerName, Signal, Timestamp, WireError, subject,
+    Attempt, Event, EventError, Job, JobId, Namespace, OnToolError, Partition, Payload, RepeatSafety,
+    RetryPolicy, RunId, Seq, ServerName, Signal, Timestamp, WireError, WriterRole, subject,
 };
 use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::wait::until;
@@ -117,7 +117,10 @@ async fn next(reader: &mut dyn LogReader) -> LogEntry {
 /// Returns the only event of an entry.
 fn only(mut entry: LogEntry) -> Result<Event, WireError> {
     assert_eq!(entry.events.len(), 1, "{entry:?}");
-    entry.events.remove(0).map_err(|unreadable| unreadable.source)
+    entry.events.remove(0).map_err(|error| match error {
+        EventError::Unreadable { source, .. } => source,
+        EventError::Forbidden { .. } => panic!("{error}"),
+    })
 }
 
 /// Returns the events of the whole log by their sequences.
@@ -294,7 +297,7 @@ async fn malformed_log_entry_is_read_with_its_error() {
     let newer = [&[9], b"from the future".as_slice()].concat();
     let garbage = [b"garbage".to_vec(), Vec::new(), newer, vec![1; 900_000]];
     for body in garbage.clone() {
-        let ack = context.publish(subject::log(LOG), body.into()).await.expect("sends");
+        let ack = context.publish(subject::log(LOG, WriterRole::Leader), body.into()).await.expect("sends");
         ack.await.expect("is stored");
     }
     nats.log().append(LOG, &[event(2)]).await.expect("appends");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use async_nats::jetstream;
+use longshore_proto::{Partition, WriterRole, subject};
 use longshore_tests::cluster::{Cluster, chain};
 use longshore_tests::monitored::MonitoredProcess;
 use longshore_tests::nats_server::{NatsServer, NatsSetup};
@@ -117,7 +118,7 @@ async fn cancels_without_room_are_reported_as_such() {
         cluster.submit(&["chain.json"]).await;
     }
     let context = jetstream::new(async_nats::connect(cluster.nats.url()).await.unwrap());
-    let subject = longshore_proto::subject::log(longshore_proto::Partition(0));
+    let subject = subject::log(Partition(0), WriterRole::Worker);
     for size in [900_000, 10_000, 100, 1] {
         while context.publish(subject.clone(), vec![b'x'; size].into()).await.unwrap().await.is_ok() {}
     }

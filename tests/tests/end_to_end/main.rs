@@ -42,6 +42,7 @@ mod faults_run;
 mod faults_servers;
 mod faults_text;
 mod faults_time;
+mod forged_events;
 mod full_logs;
 mod kill_run;
 mod kill_several;

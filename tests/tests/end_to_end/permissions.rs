@@ -119,7 +119,9 @@ async fn client_of_a_namespace_is_refused_other_namespaces_and_the_system() {
     let digest = "ab".repeat(32);
     let forged = [
         "longshore.v1.submit.b.guarded".to_owned(),
-        "longshore.v1.log.00".to_owned(),
+        "longshore.v1.log.00.submit".to_owned(),
+        "longshore.v1.log.00.worker".to_owned(),
+        "longshore.v1.log.00.leader".to_owned(),
         "longshore.v1.jobs.std.tables.x:y:1".to_owned(),
         format!("longshore.v1.blob.{digest}"),
         "longshore.v1.dlq.b.malformed".to_owned(),
@@ -179,6 +181,8 @@ async fn worker_may_not_change_streams_or_receive_answers_and_operator_may_not_f
         "longshore.v1.jobs.std.tables.x:y:1",
         "longshore.v1.evt.a.guarded.x.run",
         "longshore.v1.evt.a.guarded.x.step",
+        "longshore.v1.log.00.submit",
+        "longshore.v1.log.00.leader",
     ] {
         refuses(&worker, subject, "{}").await;
     }
@@ -186,15 +190,21 @@ async fn worker_may_not_change_streams_or_receive_answers_and_operator_may_not_f
     for request in ["DELETE.LS_JOBS", "PURGE.LS_JOBS", "MSG.DELETE.LS_LOG_00", "UPDATE.LS_LOG_00"] {
         refuses(&scheduler, &format!("$JS.API.STREAM.{request}"), "{}").await;
     }
+    refuses(&scheduler, "longshore.v1.log.00.worker", "{}").await;
     // It removes acknowledged jobs that NATS has kept.
     let answer = scheduler.request("$JS.API.STREAM.MSG.DELETE.LS_JOBS", r#"{ "seq": 1000 }"#.into()).await;
     assert!(answer.is_ok(), "{answer:?}");
     let operator = guarded.connect("operator").await;
-    for subject in ["longshore.v1.log.00", "longshore.v1.jobs.std.tables.x:y:1"] {
+    for subject in [
+        "longshore.v1.log.00.submit",
+        "longshore.v1.log.00.worker",
+        "longshore.v1.log.00.leader",
+        "longshore.v1.jobs.std.tables.x:y:1",
+    ] {
         refuses(&operator, subject, "{}").await;
     }
     let before = guarded.violations().len();
-    assert!(before >= 16, "{:?}", guarded.violations());
+    assert!(before >= 21, "{:?}", guarded.violations());
     for (client, subjects) in [
         (
             &worker,

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
 use longshore_ports::retry::RetryPauses;
 use longshore_ports::{Error, ErrorCause, LogEntry, LogReader};
-use longshore_proto::{Incarnation, Partition, Seq, Timestamp, decode_events, subject};
+use longshore_proto::{Incarnation, Partition, Seq, Timestamp, WriterRole, decode_events_of, subject};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -223,7 +223,17 @@ fn entry(context: &Context, message: Message) -> Option<LogEntry> {
     let seq = Seq(info.stream_sequence);
     let millis = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     let body = message.message.payload.to_vec();
-    Some(LogEntry { seq, lost: 0, at: Timestamp::from_millis(millis), events: decode_events(&body), body })
+    let events = decode_events_of(writer(&message.message), &body);
+    Some(LogEntry { seq, lost: 0, at: Timestamp::from_millis(millis), events, body })
+}
+
+/// Returns the role of the process that appended an entry. `None` if it was not appended by a process of Longshore.
+///
+/// A user of JetStream can have an answer stored on any subject, by naming it as the reply subject, and so on the subject of another
+/// role. An answer with a content of the user's choice (a message of another stream) has headers, and an append has none.
+fn writer(message: &Message) -> Option<WriterRole> {
+    let has_headers = message.headers.as_ref().is_some_and(|headers| !headers.is_empty());
+    if has_headers || message.status.is_some() { None } else { subject::log_writer(&message.subject) }
 }
 
 /// An ephemeral consumer of a log.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use longshore_proto::subject::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
-use longshore_proto::{Incarnation, Partition, subject};
+use longshore_proto::{Incarnation, Partition, WriterRole, subject};
 
 /// Name of the metadata that holds the incarnation of a stream: a random value, drawn when it is created.
 pub(super) const INCARNATION: &str = "longshore.incarnation";
@@ -46,10 +46,10 @@ pub(crate) fn incarnation(info: &Info) -> Incarnation {
     Incarnation(format!("{drawn}-{}", info.created.unix_timestamp_nanos()))
 }
 
-fn stream(name: impl Into<String>, subjects: impl Into<String>) -> Config {
+fn stream(name: impl Into<String>, subjects: &[impl ToString]) -> Config {
     Config {
         name: name.into(),
-        subjects: vec![subjects.into()],
+        subjects: subjects.iter().map(ToString::to_string).collect(),
         max_messages: -1,
         max_messages_per_subject: -1,
         max_bytes: -1,
@@ -59,12 +59,14 @@ fn stream(name: impl Into<String>, subjects: impl Into<String>) -> Config {
     }
 }
 
-/// Returns the configuration of a log. It denies the deletion of single messages, since trimming purges a prefix.
+/// Returns the configuration of a log. It has a subject for each role of writers and no others. It denies the deletion of single
+/// messages, since trimming purges a prefix.
 pub(super) fn log(partition: Partition) -> Config {
+    let subjects = WriterRole::ALL.map(|writer| subject::log(partition, writer));
     Config {
         deny_delete: true,
         allow_atomic_publish: true,
-        ..stream(subject::log_stream(partition), subject::log(partition))
+        ..stream(subject::log_stream(partition), &subjects)
     }
 }
 
@@ -77,7 +79,7 @@ pub(super) fn jobs() -> Config {
         max_messages: MAX_WAITING,
         max_consumers: MAX_CONSUMERS,
         allow_atomic_publish: true,
-        ..stream(subject::JOBS_STREAM, subject::JOBS)
+        ..stream(subject::JOBS_STREAM, &[subject::JOBS])
     }
 }
 
@@ -86,7 +88,7 @@ fn blobs() -> Config {
         max_messages_per_subject: 1,
         discard_new_per_subject: true,
         allow_direct: true,
-        ..stream(subject::BLOBS_STREAM, subject::BLOBS)
+        ..stream(subject::BLOBS_STREAM, &[subject::BLOBS])
     }
 }
 
@@ -96,7 +98,7 @@ fn workflows() -> Config {
         deny_delete: true,
         allow_rollup: true,
         allow_direct: true,
-        ..stream(WORKFLOWS_STREAM, format!("{WORKFLOWS_PREFIX}.>"))
+        ..stream(WORKFLOWS_STREAM, &[format!("{WORKFLOWS_PREFIX}.>")])
     }
 }
 
@@ -106,7 +108,7 @@ fn submits(partitions: u16) -> Config {
         retention: RetentionPolicy::WorkQueue,
         max_messages: MAX_WAITING,
         allow_atomic_publish: true,
-        ..stream(subject::SUBMIT_STREAM, subject::SUBMITS)
+        ..stream(subject::SUBMIT_STREAM, &[subject::SUBMITS])
     }
 }
 
@@ -115,6 +117,6 @@ fn dead_letters() -> Config {
         discard: DiscardPolicy::Old,
         max_age: DEAD_LETTER_AGE,
         allow_direct: true,
-        ..stream(subject::DEAD_LETTER_STREAM, subject::DEAD_LETTERS)
+        ..stream(subject::DEAD_LETTER_STREAM, &[subject::DEAD_LETTERS])
     }
 }
