@@ -12,7 +12,7 @@ async fn run(case: &Case, file: &str) -> EndedCommand {
 }
 
 /// Files whose server works, each with the messages about the file.
-const WORKING: [(&str, &[&str]); 19] = [
+const WORKING: [(&str, &[&str]); 20] = [
     ("comments", &[]),
     ("comma", &[]),
     ("bom", &[]),
@@ -29,6 +29,7 @@ const WORKING: [(&str, &[&str]); 19] = [
     ("envnumber", &[]),
     ("envnull", &[]),
     ("argsnumber", &[]),
+    ("shellescape", &[]),
     ("disabledbroken", &[]),
     ("names", &["left out: `Sequential Thinking` is not a server name", "left out: `@acme/fs`"]),
     ("extras", &["disabledTools: is not read", "envFile: is not read", "timeout: is not read"]),
