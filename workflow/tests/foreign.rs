@@ -89,6 +89,8 @@ fn words_and_signs_in_expressions() {
         "inputs.?a",
         "inputs.a == [] && 'x' || 'y'",
         "inputs.a || 'y'",
+        "inputs.a[0] == 12345678901234567890123",
+        "1e400 == inputs.a[0]",
     ];
     insta::assert_snapshot!(all(written.map(|written| (written, condition(written)))));
 }
