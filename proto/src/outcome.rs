@@ -73,6 +73,9 @@ pub struct AttemptRecord {
     /// "variable `REGION` of server `shop`". At most eight are named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<String>,
+    /// A number of the tool's answer that 64 bits cannot hold, as the server wrote it; the answer was kept with the nearest float.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounded: Option<String>,
 }
 
 impl AttemptRecord {

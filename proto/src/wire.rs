@@ -160,6 +160,7 @@ mod tests {
                     worker: None,
                     process: None,
                     masked: Vec::new(),
+                    rounded: None,
                 }],
                 worker: "host-1-abc".parse().expect("a node"),
                 unreported: false,

@@ -48,6 +48,7 @@ fn words_and_signs_in_expressions() {
         "inputs.a.map(x => x)",
         "f'{inputs.a}' == 'x'",
         "not inputs.a",
+        "inputs.a == [] && not inputs.a",
         "inputs.a and true",
         "inputs.a === []",
         "inputs.a[0:2] == []",
@@ -88,6 +89,8 @@ fn words_and_signs_in_expressions() {
         "inputs.?a",
         "inputs.a == [] && 'x' || 'y'",
         "inputs.a || 'y'",
+        "inputs.a[0] == 12345678901234567890123",
+        "1e400 == inputs.a[0]",
     ];
     insta::assert_snapshot!(all(written.map(|written| (written, condition(written)))));
 }
@@ -163,6 +166,51 @@ fn keys_of_steps() {
         "with: { a: 1 }\ncolour: red",
     ];
     insta::assert_snapshot!(all(written.map(|written| (written, step(written)))));
+}
+
+/// Returns the code and the text of the only problem of a workflow.
+fn only_problem(text: &str) -> (String, String) {
+    let said = said_of(text);
+    let (code, rest) = said.split_once(' ').expect("a code");
+    (code.to_owned(), rest.to_owned())
+}
+
+/// Returns a key without its second letter.
+fn misspelt(key: &str) -> String {
+    key.chars().enumerate().filter(|(index, _)| *index != 1).map(|(_, letter)| letter).collect()
+}
+
+/// Checks that a key is refused as not built, and that the help for its misspelt form does not name it.
+fn check_misspelt(key: &str, text: impl Fn(&str) -> String) {
+    assert!(only_problem(&text(key)).0.starts_with("LS03"), "{key} is not built");
+    let misspelt = misspelt(key);
+    let (code, said) = only_problem(&text(&misspelt));
+    assert_eq!(code, "LS0101", "{misspelt}");
+    assert!(!said.contains(&format!("`{key}`")), "{misspelt}: {said}");
+}
+
+#[test]
+fn help_for_a_misspelt_key_names_no_key_that_is_refused_as_not_built() {
+    let top = |key: &str| format!("longshore: v1\nname: foreign\n{key}: 1\nsteps:\n  - call: x/y\n");
+    let of_step = |key: &str| step(&format!("call: x/y\n{key}: 1"));
+    let of_input = |key: &str| {
+        format!("longshore: v1\nname: foreign\ninputs: {{ a: {{ {key}: 1 }} }}\nsteps:\n  - call: x/y\n")
+    };
+    for key in ["triggers", "concurrency", "on-failure", "finally"] {
+        check_misspelt(key, top);
+    }
+    for key in ["fallback", "compensate", "cache"] {
+        check_misspelt(key, of_step);
+    }
+    for key in ["minimum", "maximum", "pattern", "properties", "multipleOf", "uniqueItems"] {
+        check_misspelt(key, of_input);
+    }
+    for kind in ["workflow", "for-each", "repeat", "switch", "approve", "wait", "emit", "fail"] {
+        assert!(said_of(&step(&format!("{kind}: 1"))).starts_with("LS03"), "{kind} is not built");
+        let misspelt = misspelt(kind);
+        let said = said_of(&step(&format!("{misspelt}: 1")));
+        assert!(!said.contains(&format!("`{kind}`")), "{misspelt}: {said}");
+    }
 }
 
 #[test]

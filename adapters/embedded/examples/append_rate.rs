@@ -63,6 +63,7 @@ fn event(n: u128) -> Event {
         worker: None,
         process: None,
         masked: Vec::new(),
+        rounded: None,
     };
     let worker: NodeId = "host-4711-abcdef".parse().expect("a node");
     Event::Settled {

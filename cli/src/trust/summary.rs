@@ -89,11 +89,12 @@ fn inherited(entry: &Map<String, Value>) -> impl Iterator<Item = String> {
     names.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned)
 }
 
-/// Collects the names in every `${NAME}`, `${NAME:-default}` and `${env:NAME}`.
+/// Collects the names in every `${NAME}`, `${NAME:-default}` and `${env:NAME}`, but not in `$${`, which is the text `${`.
 fn collect_variables(value: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::String(text) => {
-            for part in text.split("${").skip(1) {
+            let parts = text.split("${");
+            for (_, part) in parts.clone().zip(parts.skip(1)).filter(|(before, _)| !before.ends_with('$')) {
                 let inside = part.split('}').next().unwrap_or_default();
                 let inside = inside.strip_prefix("env:").unwrap_or(inside);
                 names.insert(inside.split(":-").next().unwrap_or_default().to_owned());
@@ -113,7 +114,7 @@ mod tests {
     fn commands_addresses_and_variables_are_shown_unexpanded() {
         let text = r#"{
             "mcpServers": {
-                "a": { "command": "sh", "args": ["-c", "rm -rf ~"], "env": { "PATH": "./bin:${PATH}" }, "cwd": "x y",
+                "a": { "command": "sh", "args": ["-c", "rm -rf $${HERE%/*}"], "env": { "PATH": "./bin:${PATH}" }, "cwd": "x y",
                        "longshore": { "inherit_env": ["AWS_SECRET"] } },
                 "b": { "url": "https://host/${PART:-mcp}", "headers": { "Authorization": "Bearer ${env:TOKEN}" } },
                 "c": { "command": "never", "disabled": true }, // not yet
@@ -122,7 +123,7 @@ mod tests {
             },
             "longshore": { "secrets": { "CARD": { "value": "${CARD_TOKEN}", "servers": ["b"] } } }
         }"#;
-        let expected = "  a: starts PATH=./bin:${PATH} sh -c \"rm -rf ~\" in the folder \"x y\"\n  \
+        let expected = "  a: starts PATH=./bin:${PATH} sh -c \"rm -rf $${HERE%/*}\" in the folder \"x y\"\n  \
                         b: calls https://host/${PART:-mcp} with the headers Authorization\n  \
                         d: calls https://other/mcp\n  \
                         e: starts npx -y x\n  \

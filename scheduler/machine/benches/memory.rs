@@ -120,6 +120,7 @@ fn settled(run: RunId, step: usize) -> Event {
         worker: Some("worker-1-abcdef".parse().expect("a node")),
         process: None,
         masked: Vec::new(),
+        rounded: None,
     };
     Event::Settled {
         job: JobId { run, step: format!("s{step}").parse().expect("a path"), attempt: Attempt::FIRST },

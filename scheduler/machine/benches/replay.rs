@@ -44,6 +44,7 @@ fn settled(run: RunId, step: usize) -> Event {
         worker: None,
         process: None,
         masked: Vec::new(),
+        rounded: None,
     };
     Event::Settled {
         job: JobId { run, step: format!("s{step}").parse().expect("a path"), attempt: Attempt::FIRST },

@@ -86,6 +86,7 @@ fn unreported(
         worker,
         process: None,
         masked: Vec::new(),
+        rounded: None,
     })
 }
 

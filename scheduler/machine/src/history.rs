@@ -244,6 +244,7 @@ fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
         worker: None,
         process: None,
         masked: Vec::new(),
+        rounded: None,
     };
     Event::Settled {
         job: job.id.clone(),

@@ -27,6 +27,7 @@ pub(crate) fn settled(job: JobId, settlement: Settlement) -> Event {
         worker: None,
         process: None,
         masked: Vec::new(),
+        rounded: None,
     };
     Event::Settled {
         job,

@@ -8,7 +8,7 @@ from mcpstdio import *
 
 
 def call(ident, name, given):
-    seen = {name: os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "NODE_EXTRA_CA_CERTS")}
+    seen = dict(os.environ)
     result(ident, text(json.dumps(seen), structuredContent=seen))
 
 

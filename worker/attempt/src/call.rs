@@ -20,6 +20,8 @@ pub struct Answer {
     pub is_error: bool,
     /// The text of the answer, for the message of a fault. Empty unless [`Answer::is_error`].
     pub error_text: String,
+    /// A number of the answer that 64 bits cannot hold, as the server wrote it. The value or the content has the nearest float.
+    pub rounded: Option<String>,
 }
 
 /// The answer of a tool as a record holds it: large values are blobs.
@@ -33,14 +35,16 @@ pub struct SpilledAnswer {
     pub is_error: bool,
     /// [`Answer::error_text`].
     pub error_text: String,
+    /// [`Answer::rounded`].
+    pub rounded: Option<String>,
 }
 
 impl Answer {
     /// Encodes the answer for a record. Takes long for a large answer.
     pub fn spill(self, keep_content: bool) -> SpilledAnswer {
-        let Self { value, content, is_error, error_text, .. } = self;
+        let Self { value, content, is_error, error_text, rounded, .. } = self;
         let content = keep_content.then(|| Payload::spill(content));
-        SpilledAnswer { value: Payload::spill(value), content, is_error, error_text }
+        SpilledAnswer { value: Payload::spill(value), content, is_error, error_text, rounded }
     }
 }
 

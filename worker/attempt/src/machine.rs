@@ -233,6 +233,7 @@ impl<'a> Machine<'a> {
     fn call_ended(&mut self, call: FinishedCall) -> Effect {
         let FinishedCall { process, started_at, took, masked, result } = call;
         let number = self.attempt_number();
+        let rounded = result.as_ref().ok().and_then(|answer| answer.rounded.clone());
         let result = result.and_then(|answer| self.apply_on_tool_error(answer));
         let (fault, sent) = match &result {
             Ok(_) => (None, Sent::Answered),
@@ -240,7 +241,17 @@ impl<'a> Machine<'a> {
         };
         self.maybe_called |= sent != Sent::Never;
         let worker = Some(self.worker.clone());
-        self.attempts.push(AttemptRecord { number, started_at, took, fault, sent, worker, process, masked });
+        self.attempts.push(AttemptRecord {
+            number,
+            started_at,
+            took,
+            fault,
+            sent,
+            worker,
+            process,
+            masked,
+            rounded,
+        });
         match result {
             Ok(answer) => self.answered(answer),
             Err(CallFault { fault, sent }) => self.faulted(number, fault, sent, started_at.plus(took)),

@@ -105,6 +105,7 @@ fn input(text: &str, keep_content: bool) -> Input {
                 meta: Value::Null,
                 is_error: false,
                 error_text: String::new(),
+                rounded: None,
             };
             call_ended(Ok(answer.spill(keep_content)))
         }
@@ -115,6 +116,7 @@ fn input(text: &str, keep_content: bool) -> Input {
                 meta: Value::Null,
                 is_error: true,
                 error_text: rest.to_owned(),
+                rounded: None,
             };
             call_ended(Ok(answer.spill(keep_content)))
         }

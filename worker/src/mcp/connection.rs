@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use longshore_proto::{Progress, ServerInstance, ServerName, truncate};
+use longshore_proto::{Progress, ServerInstance, ServerName};
 use rmcp::ServiceError;
 use rmcp::model::{CancelTaskParams, ClientRequest, CustomResult, ProgressToken, RequestId, ServerResult};
 use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
@@ -27,7 +27,7 @@ use super::process::OutputTail;
 use super::progress::{CallProgress, ReportActivity};
 use super::stdio::{OutputEnd, OutputEndReason};
 use super::tool_listing::ToolListing;
-use super::wire::PendingRequests;
+use super::wire::{KeptAnswer, PendingRequests};
 
 /// Deadlines in a row without any answer after which a connection counts as dead. One deadline may be that of a slow tool. Some
 /// servers never answer again, because a stream was lost or a session was forgotten.
@@ -35,9 +35,6 @@ const UNANSWERED_DEADLINES: u32 = 2;
 /// The longest wait for the exit of a server whose output has ended, so that the fault can report its exit status, and if it had
 /// read the request. Only a server that closes its output and keeps running takes this long.
 const EXIT_LIMIT: Duration = Duration::from_secs(2);
-
-/// Number of characters of a number that a warning shows.
-const SHOWN_DIGITS: usize = 60;
 
 /// Notifications of a server, which the client's handler passes on.
 #[derive(Clone, Debug)]
@@ -74,6 +71,14 @@ pub(crate) struct ConnectionInfo {
     pub(crate) number: u64,
 }
 
+/// The result of a request.
+#[derive(Debug)]
+pub(crate) struct ReceivedResult {
+    pub(crate) result: ServerResult,
+    /// [`KeptAnswer::rounded`].
+    pub(crate) rounded: Option<String>,
+}
+
 /// A live connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -94,8 +99,8 @@ pub(crate) struct Connection {
 pub(super) struct ConnectionState {
     unanswered_deadlines: AtomicU32,
     is_given_up: AtomicBool,
-    /// The log has a warning that a number in an answer lost digits.
-    lost_digits_logged: AtomicBool,
+    /// The log has a warning that a number in an answer was rounded.
+    rounded_number_logged: AtomicBool,
     used_at: Mutex<Instant>,
     pub(super) listing: tokio::sync::Mutex<Option<Arc<ToolListing>>>,
 }
@@ -105,7 +110,7 @@ impl Default for ConnectionState {
         Self {
             unanswered_deadlines: AtomicU32::new(0),
             is_given_up: AtomicBool::new(false),
-            lost_digits_logged: AtomicBool::new(false),
+            rounded_number_logged: AtomicBool::new(false),
             used_at: Mutex::new(Instant::now()),
             listing: tokio::sync::Mutex::default(),
         }
@@ -158,27 +163,25 @@ impl Connection {
         *self.state.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Warns that a number in an answer lost digits, once for each connection.
-    pub(crate) fn warn_of_lost_digits(&self, number: &str) {
-        if self.state.lost_digits_logged.swap(true, Ordering::Relaxed) {
+    /// Warns that a number in an answer was rounded, once for each connection. The attempt has every such number.
+    pub(crate) fn warn_of_rounded_number(&self, number: &str) {
+        if self.state.rounded_number_logged.swap(true, Ordering::Relaxed) {
             return;
         }
-        let hidden = self.secrets().hide(number);
-        let shown = truncate(&hidden, SHOWN_DIGITS);
         tracing::warn!(
             server = %self.server,
-            "an answer of the server has the number {shown}, which 64 bits cannot hold: its last digits are lost; a server keeps such numbers exact as texts"
+            "an answer of the server has the number {number}, which 64 bits cannot hold: its last digits are lost; a server keeps such numbers exact as texts"
         );
     }
 
-    /// Makes a request without callback and cancellation.
+    /// Makes a request without callback and cancellation. Numbers of the result may be rounded.
     pub(crate) async fn request(
         &self,
         request: ClientRequest,
         deadline: Deadline,
     ) -> Result<ServerResult, McpFailure> {
         let hooks = CallHooks { report: &|_| {}, cancelled: &CancellationToken::new() };
-        self.request_with_hooks(hooks, request, deadline).await
+        Ok(self.request_with_hooks(hooks, request, deadline).await?.result)
     }
 
     /// Makes a request, and gives it up at `deadline`, which progress moves.
@@ -187,7 +190,7 @@ impl Connection {
         hooks: CallHooks<'_>,
         request: ClientRequest,
         deadline: Deadline,
-    ) -> Result<ServerResult, McpFailure> {
+    ) -> Result<ReceivedResult, McpFailure> {
         self.request_of_call(hooks, request, &mut self.progress(deadline)).await
     }
 
@@ -202,7 +205,7 @@ impl Connection {
         hooks: CallHooks<'_>,
         request: ClientRequest,
         progress: &mut CallProgress,
-    ) -> Result<ServerResult, McpFailure> {
+    ) -> Result<ReceivedResult, McpFailure> {
         self.touch();
         let answer = self.exchange(hooks, request, progress).await;
         self.touch();
@@ -229,7 +232,7 @@ impl Connection {
         hooks: CallHooks<'_>,
         request: ClientRequest,
         progress: &mut CallProgress,
-    ) -> Result<ServerResult, McpFailure> {
+    ) -> Result<ReceivedResult, McpFailure> {
         let lines_before = self.child.as_ref().map_or(0, |child| child.stderr.lines_read());
         let sending = self.peer.send_cancellable_request(request, PeerRequestOptions::no_options());
         let handle = match timeout_at(progress.deadline().instant(), sending).await {
@@ -283,15 +286,13 @@ impl Connection {
         &self,
         id: &RequestId,
         answer: Result<ServerResult, ServiceError>,
-    ) -> Result<ServerResult, McpFailure> {
+    ) -> Result<ReceivedResult, McpFailure> {
         match (self.requests.take(id), answer) {
-            (Some(kept), _) => {
-                if let Some(number) = self.requests.take_lost_digits() {
-                    self.warn_of_lost_digits(&number);
-                }
-                kept.map(|result| ServerResult::CustomResult(CustomResult::new(Value::Object(result))))
+            (Some(KeptAnswer { result, rounded }), _) => {
+                let result = ServerResult::CustomResult(CustomResult::new(Value::Object(result?)));
+                Ok(ReceivedResult { result, rounded })
             }
-            (None, Ok(result)) => Ok(result),
+            (None, Ok(result)) => Ok(ReceivedResult { result, rounded: None }),
             (None, Err(ServiceError::TransportClosed)) if self.child.is_some() => {
                 // The end of the process, which the library does not see, has the reason.
                 match timeout(EXIT_LIMIT, self.end_during(id)).await {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::call::{EndedCall, ServerReport, ToolCall, ToolList};
 use super::classify::McpFailure;
 use super::config::{BoundSecrets, ServersConfig};
-use super::connection::{CallHooks, Connection};
+use super::connection::{CallHooks, Connection, ReceivedResult};
 use super::deadline::{Deadline, TimeLimit};
 use super::elicitation::Elicitation;
 use super::handshake::PoolContext;
@@ -142,6 +142,9 @@ impl ServerPool {
         let (masked, result) = match server.record_result(call.job, &call_connection.connection, sent) {
             Ok(answer) => {
                 let (answer, masked) = masked_answer(answer, secrets).await;
+                if let Some(number) = &answer.rounded {
+                    call_connection.connection.warn_of_rounded_number(number);
+                }
                 (masked, Ok(answer))
             }
             Err(failure) => (Vec::new(), Err(failure.without(secrets).into_fault())),
@@ -330,19 +333,19 @@ async fn send(
     let mut wait = FIRST_REPEAT_WAIT;
     loop {
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params.clone()));
-        let response = connection.request_with_hooks(hooks, request, deadline).await?;
-        let ServerResult::CustomResult(CustomResult(Value::Object(result))) = response else {
+        let ReceivedResult { result, rounded } =
+            connection.request_with_hooks(hooks, request, deadline).await?;
+        let ServerResult::CustomResult(CustomResult(Value::Object(result))) = result else {
             return Err(McpFailure::Unreadable("it is no result of a tool".to_owned()));
         };
-        let (state, questions) =
-            match read_result_by_size(result, |number| connection.warn_of_lost_digits(number)).await? {
-                ToolResult::Answer(answer) => return Ok(answer),
-                ToolResult::Task(task) => {
-                    connection.cancel_task(task.id);
-                    return Err(McpFailure::UnwantedTask);
-                }
-                ToolResult::InputRequired { state, questions } => (state, questions),
-            };
+        let (state, questions) = match read_result_by_size(result, rounded).await? {
+            ToolResult::Answer(answer) => return Ok(answer),
+            ToolResult::Task(task) => {
+                connection.cancel_task(task.id);
+                return Err(McpFailure::UnwantedTask);
+            }
+            ToolResult::InputRequired { state, questions } => (state, questions),
+        };
         let answers = elicitation.responses(&questions).map_err(McpFailure::InputRequired)?;
         // The server may not be ready yet, or ask again without end.
         tokio::select! {

@@ -260,7 +260,7 @@ mod tests {
     }
 
     fn answer(lines: &LineReader, id: i64) -> String {
-        match lines.requests.take(&RequestId::Number(id)) {
+        match lines.requests.take(&RequestId::Number(id)).map(|answer| answer.result) {
             Some(Ok(result)) => serde_json::Value::Object(result).to_string(),
             Some(Err(failure)) => failure.to_string(),
             None => "nothing".to_owned(),

@@ -14,7 +14,7 @@ use rmcp::model::{CallToolRequestParams, ClientRequest, CustomRequest, CustomRes
 use serde_json::{Map, Value, json};
 
 use super::classify::{McpFailure, classify};
-use super::connection::{CallHooks, Connection};
+use super::connection::{CallHooks, Connection, ReceivedResult};
 use super::deadline::{Deadline, TimeLimit};
 use super::progress::CallProgress;
 use super::task_state::McpTask;
@@ -34,8 +34,8 @@ pub(super) async fn send(
 ) -> Result<Answer, McpFailure> {
     let mut progress = connection.progress(Deadline::of(limit));
     let request = call_request(params, limit)?;
-    let result = as_object(connection.request_of_call(hooks, request, &mut progress).await?)?;
-    let task = match read_result_by_size(result, |number| connection.warn_of_lost_digits(number)).await? {
+    let (result, rounded) = as_object(connection.request_of_call(hooks, request, &mut progress).await?)?;
+    let task = match read_result_by_size(result, rounded).await? {
         ToolResult::Answer(answer) => return Ok(answer),
         ToolResult::Task(task) => task,
         ToolResult::InputRequired { .. } => {
@@ -56,9 +56,10 @@ fn call_request(params: CallToolRequestParams, limit: TimeLimit) -> Result<Clien
     Ok(ClientRequest::CustomRequest(CustomRequest::new("tools/call", Some(params))))
 }
 
-fn as_object(result: ServerResult) -> Result<Map<String, Value>, McpFailure> {
-    match result {
-        ServerResult::CustomResult(CustomResult(Value::Object(result))) => Ok(result),
+/// Returns the fields of a result, and [`ReceivedResult::rounded`].
+fn as_object(received: ReceivedResult) -> Result<(Map<String, Value>, Option<String>), McpFailure> {
+    match received.result {
+        ServerResult::CustomResult(CustomResult(Value::Object(result))) => Ok((result, received.rounded)),
         _ => Err(McpFailure::Unreadable("its result is no object".to_owned())),
     }
 }
@@ -97,7 +98,7 @@ impl TaskCall<'_> {
                 "completed" => {
                     self.guard.has_ended = true;
                     let result = self.request("tasks/result").await.map_err(result_failure)?;
-                    return read_answer(self.guard.connection, result).await;
+                    return read_answer(result).await;
                 }
                 "failed" => {
                     self.guard.has_ended = true;
@@ -113,7 +114,7 @@ impl TaskCall<'_> {
                 "input_required" if !result_refused => match self.request("tasks/result").await {
                     Ok(result) => {
                         self.guard.has_ended = true;
-                        return read_answer(self.guard.connection, result).await;
+                        return read_answer(result).await;
                     }
                     // Some servers refuse this request instead of waiting. Then the status is polled.
                     Err(McpFailure::JsonRpc { .. }) => result_refused = true,
@@ -126,7 +127,7 @@ impl TaskCall<'_> {
                 }
             }
             self.pause().await?;
-            let task = self.request("tasks/get").await.map_err(status_failure)?;
+            let (task, _) = self.request("tasks/get").await.map_err(status_failure)?;
             self.task = McpTask::read(&task).map_err(McpFailure::TaskLost)?;
         }
     }
@@ -134,7 +135,7 @@ impl TaskCall<'_> {
     /// Returns the result of a failed task: an answer that reports an error, or a failure with the server's message.
     async fn failure(&mut self) -> Result<Answer, McpFailure> {
         let answer = match self.request("tasks/result").await {
-            Ok(result) => read_answer(self.guard.connection, result).await,
+            Ok(result) => read_answer(result).await,
             Err(failure) => Err(failure),
         };
         let failure = match answer {
@@ -156,8 +157,8 @@ impl TaskCall<'_> {
         paused.map_err(|failure| self.with_task_status(failure))
     }
 
-    /// Makes a request about the task, and returns the raw result.
-    async fn request(&mut self, method: &str) -> Result<Map<String, Value>, McpFailure> {
+    /// Makes a request about the task, and returns the raw result, and [`ReceivedResult::rounded`].
+    async fn request(&mut self, method: &str) -> Result<(Map<String, Value>, Option<String>), McpFailure> {
         let request = CustomRequest::new(method, Some(json!({ "taskId": self.guard.id })));
         let request = ClientRequest::CustomRequest(request);
         let result = self.guard.connection.request_of_call(self.hooks, request, &mut self.progress).await;
@@ -199,8 +200,8 @@ impl TaskCall<'_> {
     }
 }
 
-async fn read_answer(connection: &Connection, result: Map<String, Value>) -> Result<Answer, McpFailure> {
-    match read_result_by_size(result, |number| connection.warn_of_lost_digits(number)).await? {
+async fn read_answer((result, rounded): (Map<String, Value>, Option<String>)) -> Result<Answer, McpFailure> {
+    match read_result_by_size(result, rounded).await? {
         ToolResult::Answer(answer) => Ok(answer),
         ToolResult::Task(_) | ToolResult::InputRequired { .. } => {
             Err(McpFailure::BadAnswer("the result of a task is no result of a tool".to_owned()))

@@ -30,23 +30,17 @@ pub(crate) enum ToolResult {
     },
 }
 
-/// Reads a result, on a blocking thread if it is large. `warn_of_lost_digits` is called with a number in a JSON text of the
-/// result that 64 bits cannot hold.
+/// Reads a result, on a blocking thread if it is large. `rounded` is a number of its message that 64 bits cannot hold.
 pub(crate) async fn read_result_by_size(
     result: Map<String, Value>,
-    warn_of_lost_digits: impl FnOnce(&str),
+    rounded: Option<String>,
 ) -> Result<ToolResult, McpFailure> {
     let bytes = approximate_bytes(result.values());
-    let read = move || {
-        let read = read_result(result);
-        let lost_digits = read.as_ref().ok().and_then(lost_digits).map(str::to_owned);
-        (read, lost_digits)
-    };
-    let (read, lost_digits) = run_by_size(bytes, read).await;
-    if let Some(number) = lost_digits {
-        warn_of_lost_digits(&number);
+    let mut read = run_by_size(bytes, move || read_result(result)).await?;
+    if let ToolResult::Answer(answer) = &mut read {
+        answer.rounded = rounded.or_else(|| answer.rounded.take());
     }
-    read
+    Ok(read)
 }
 
 /// Reads a result. Returns a failure if it cannot be read, or if the MCP library of the server reports an error in it.
@@ -84,9 +78,9 @@ fn read_result(mut result: Map<String, Value>) -> Result<ToolResult, McpFailure>
     // A server of the handshake era may write `null` if it has no structured content.
     let structured = structured.filter(|value| !value.is_null() || blocks.is_empty());
     let content = Value::Array(blocks);
-    let value = match structured {
-        Some(value) => value,
-        None if !has_content => without_content(result),
+    let (value, rounded) = match structured {
+        Some(value) => (value, None),
+        None if !has_content => (without_content(result), None),
         None => from_blocks(&content, text),
     };
     // A run could not read it, and would fail only there.
@@ -99,7 +93,7 @@ fn read_result(mut result: Map<String, Value>) -> Result<ToolResult, McpFailure>
     if is_error && error_text.is_empty() {
         error_text = value.to_string();
     }
-    Ok(ToolResult::Answer(Answer { value, content, meta, is_error, error_text }))
+    Ok(ToolResult::Answer(Answer { value, content, meta, is_error, error_text, rounded }))
 }
 
 fn input_required(mut result: Map<String, Value>) -> ToolResult {
@@ -131,31 +125,24 @@ fn without_content(mut result: Map<String, Value>) -> Value {
 
 /// Returns the output of a list of content blocks. A single text block that is a JSON object or list is parsed, because most
 /// servers still answer in this way. Any other text stays text: a commit, a version or a phone number may look like a number, and
-/// parsing would change it. Content that is neither text nor media, such as links, is the output itself.
-fn from_blocks(content: &Value, text: String) -> Value {
+/// parsing would change it. Content that is neither text nor media, such as links, is the output itself. Also returns a number of
+/// a parsed text that 64 bits cannot hold.
+fn from_blocks(content: &Value, text: String) -> (Value, Option<String>) {
     let blocks = content.as_array().map(Vec::as_slice).unwrap_or_default();
     let is_shown = |block: &Value| matches!(kind(block), Some("text" | "image" | "audio"));
     if !blocks.is_empty() && !blocks.iter().any(is_shown) {
-        return content.clone();
+        return (content.clone(), None);
     }
     let is_single = matches!(blocks, [block] if kind(block) == Some("text"));
     if !is_single || exceeds_memory(text.as_bytes()) {
-        return Value::String(text);
+        return (Value::String(text), None);
     }
     match serde_json::from_str(&text) {
-        Ok(value @ (Value::Object(_) | Value::Array(_))) if !has_too_many_values(&value) => value,
-        _ => Value::String(text),
+        Ok(value @ (Value::Object(_) | Value::Array(_))) if !has_too_many_values(&value) => {
+            (value, find_lossy_number(&text).map(str::to_owned))
+        }
+        _ => (Value::String(text), None),
     }
-}
-
-/// Returns a number that lost digits in an answer whose content is one text block with a JSON object or list.
-fn lost_digits(result: &ToolResult) -> Option<&str> {
-    let ToolResult::Answer(Answer { value: Value::Object(_) | Value::Array(_), content, .. }) = result else {
-        return None;
-    };
-    let Some([block]) = content.as_array().map(Vec::as_slice) else { return None };
-    let text = block.get("text").and_then(Value::as_str)?;
-    find_lossy_number(Some(text).filter(|text| text.trim_start().starts_with(['{', '[']))?)
 }
 
 fn kind(block: &Value) -> Option<&str> {

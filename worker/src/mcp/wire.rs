@@ -48,11 +48,20 @@ struct RequestsState {
     elicitation: Elicitation,
     waiting: BTreeMap<i64, WaitingRequest>,
     given_up: BTreeSet<i64>,
-    answers: BTreeMap<i64, Result<Map<String, Value>, McpFailure>>,
-    /// A number of the newest kept answer that lost digits when it was read.
-    lost_digits: Option<String>,
+    answers: BTreeMap<i64, KeptAnswer>,
+    /// [`KeptAnswer::rounded`] of the text that is being read.
+    rounded: Option<String>,
     /// Number of bytes that the server read from its input. Known once no process can read more.
     read_bytes: Option<u64>,
+}
+
+/// An answer that waits to be taken.
+#[derive(Debug)]
+pub(crate) struct KeptAnswer {
+    /// The unchanged result, or the failure.
+    pub(crate) result: Result<Map<String, Value>, McpFailure>,
+    /// The first number of its text that 64 bits cannot hold, as the server wrote it.
+    pub(crate) rounded: Option<String>,
 }
 
 #[derive(Debug)]
@@ -129,21 +138,16 @@ impl PendingRequests {
         }
     }
 
-    /// Takes the answer to a request: the unchanged result, or the failure.
-    pub(crate) fn take(&self, id: &RequestId) -> Option<Result<Map<String, Value>, McpFailure>> {
+    /// Takes the answer to a request.
+    pub(crate) fn take(&self, id: &RequestId) -> Option<KeptAnswer> {
         self.state().answers.remove(&number(id)?)
-    }
-
-    /// Takes a number of an answer that lost digits when it was read.
-    pub(crate) fn take_lost_digits(&self) -> Option<String> {
-        self.state().lost_digits.take()
     }
 
     /// Takes the failure of the newest failed request, whatever its id: the library does not report the ids of the handshake.
     pub(crate) fn take_fault(&self) -> Option<McpFailure> {
         let mut state = self.state();
-        let id = state.answers.iter().rev().find_map(|(id, answer)| answer.is_err().then_some(*id))?;
-        state.answers.remove(&id)?.err()
+        let id = state.answers.iter().rev().find_map(|(id, answer)| answer.result.is_err().then_some(*id))?;
+        state.answers.remove(&id)?.result.err()
     }
 
     /// Ends a request with a failure. Returns the message for the library, if the request is waiting.
@@ -174,18 +178,16 @@ impl PendingRequests {
                 return self.state().no_json(text, of, why, || self.excerpt(text));
             }
         };
-        let lost_digits = std::str::from_utf8(text).ok().and_then(find_lossy_number);
+        let rounded = std::str::from_utf8(text).ok().and_then(find_lossy_number).map(str::to_owned);
         let mut state = self.state();
-        let kept_before = state.answers.len();
+        state.rounded = rounded;
         let mut reading = ReadMessages::default();
         for message in messages {
             let one = state.message(message, of, || self.excerpt(text));
             reading.messages.extend(one.messages);
             reading.is_unread |= one.is_unread;
         }
-        if state.answers.len() > kept_before && lost_digits.is_some() {
-            state.lost_digits = lost_digits.map(str::to_owned);
-        }
+        state.rounded = None;
         reading
     }
 
@@ -273,7 +275,7 @@ impl RequestsState {
             }
             Err(failure) => JsonRpcMessage::error(placeholder_of(failure), Some(RequestId::Number(id))),
         };
-        self.answers.insert(id, answer);
+        self.answers.insert(id, KeptAnswer { result: answer, rounded: self.rounded.clone() });
         message
     }
 

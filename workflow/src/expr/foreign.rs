@@ -138,7 +138,9 @@ fn sign(text: &str, at: usize) -> Option<&'static str> {
         Some("equality is `==`, and `!=` is its opposite")
     } else if here.starts_with('=') && !here.starts_with("==") {
         Some("equality is `==`")
-    } else if begins(&["and ", "or ", "not "]) || ends_with_word(before, &["and", "or", "not"]) {
+    } else if begins(&["not "]) || ends_with_word(before, &["not"]) {
+        Some("write `!x`; conditions are combined with `&&` and `||`")
+    } else if begins(&["and ", "or "]) || ends_with_word(before, &["and", "or"]) {
         Some("conditions are combined with `&&`, `||` and `!`")
     } else if here.starts_with('|') && !here.starts_with("||") {
         Some("there are no pipes; write a function round the value: `size(x)`")

@@ -123,6 +123,13 @@ fn refusal(text: &str, error: Option<ParseError>) -> ExprProblem {
     if message.contains("Recursion limit") {
         return too_deep(0..text.len());
     }
+    if message.starts_with("invalid ") && message.ends_with(" literal") {
+        let digits = text.get(at.start..).unwrap_or_default();
+        let end = digits.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(digits.len());
+        let message = "numbers have 64 bits, and this one does not fit";
+        return ExprProblem::new(Code::ExpressionSyntax, at.start..at.start + end, message)
+            .help("put it into quotes to pass its digits on as text");
+    }
     let message = if let Some(missing) =
         message.strip_prefix("missing '").and_then(|rest| rest.split('\'').next())
     {

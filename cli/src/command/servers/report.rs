@@ -114,13 +114,16 @@ pub(super) struct CallReport {
     /// The error text of the tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
+    /// A number of the answer that 64 bits cannot hold, as the server wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rounded: Option<String>,
 }
 
 impl CallReport {
     pub(super) fn new(server: ServerName, tool: ToolName, answer: Answer, took: Duration) -> Self {
-        let Answer { value, content, meta, is_error, error_text } = answer;
+        let Answer { value, content, meta, is_error, error_text, rounded } = answer;
         let error = is_error.then_some(error_text);
-        Self { server, tool, is_error, value, content, meta, took_ms: millis(took), error }
+        Self { server, tool, is_error, value, content, meta, took_ms: millis(took), error, rounded }
     }
 }
 

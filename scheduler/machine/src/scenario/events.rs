@@ -81,6 +81,7 @@ pub(crate) fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
             worker: None,
             process: None,
             masked: Vec::new(),
+            rounded: None,
         }],
         worker: "worker".parse().expect("a node"),
         unreported: false,

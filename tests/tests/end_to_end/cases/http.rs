@@ -68,10 +68,11 @@ async fn long_retry_after_is_shown_with_the_time_of_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn malformed_retry_after_is_ignored() {
+async fn malformed_retry_after_is_shown_and_ignored() {
     for seconds in ["1.5", "soon"] {
         let case = Case::served("37-retry-after").with("SECONDS_TO_WAIT", seconds);
-        case.run(WORKFLOW).await.expecting(20).saying(&["3 attempts", "rate_limited: HTTP 429: `slow down`"]);
+        let reason = format!("rate_limited: HTTP 429: `slow down`; Retry-After: `{seconds}` is ignored");
+        case.run(WORKFLOW).await.expecting(20).saying(&["3 attempts", &reason]);
     }
 }
 

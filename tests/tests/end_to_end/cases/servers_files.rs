@@ -12,7 +12,7 @@ async fn run(case: &Case, file: &str) -> EndedCommand {
 }
 
 /// Files whose server works, each with the messages about the file.
-const WORKING: [(&str, &[&str]); 19] = [
+const WORKING: [(&str, &[&str]); 20] = [
     ("comments", &[]),
     ("comma", &[]),
     ("bom", &[]),
@@ -29,6 +29,7 @@ const WORKING: [(&str, &[&str]); 19] = [
     ("envnumber", &[]),
     ("envnull", &[]),
     ("argsnumber", &[]),
+    ("shellescape", &[]),
     ("disabledbroken", &[]),
     ("names", &["left out: `Sequential Thinking` is not a server name", "left out: `@acme/fs`"]),
     ("extras", &["disabledTools: is not read", "envFile: is not read", "timeout: is not read"]),
@@ -105,10 +106,30 @@ async fn unusable_entries_are_listed_with_the_reason() {
 
 #[tokio::test]
 async fn servers_get_the_variables_of_proxies_and_certificates() {
-    let proxy = "http://proxy.example:3128";
-    let case = Case::of("36-proxy-env").with("HTTPS_PROXY", proxy).with("https_proxy", proxy);
-    let case = case.with("NODE_EXTRA_CA_CERTS", "/etc/ca.pem");
-    let expected =
-        json!({ "HTTPS_PROXY": proxy, "https_proxy": proxy, "NODE_EXTRA_CA_CERTS": "/etc/ca.pem" });
-    assert_eq!(case.outputs().await, json!({ "a": expected }));
+    let inherited = [
+        ("HTTPS_PROXY", "http://proxy.example:3128"),
+        ("HTTP_PROXY", "http://proxy.example:3129"),
+        ("ALL_PROXY", "http://proxy.example:3130"),
+        ("NO_PROXY", "localhost,.example"),
+        ("https_proxy", "http://proxy.example:3128"),
+        ("http_proxy", "http://proxy.example:3129"),
+        ("all_proxy", "http://proxy.example:3130"),
+        ("no_proxy", "localhost,.example"),
+        ("SSL_CERT_FILE", "/etc/ca.pem"),
+        ("SSL_CERT_DIR", "/etc/certs"),
+        ("NODE_EXTRA_CA_CERTS", "/etc/ca.pem"),
+        ("NODE_USE_ENV_PROXY", "1"),
+        ("REQUESTS_CA_BUNDLE", "/etc/ca.pem"),
+        ("CURL_CA_BUNDLE", "/etc/ca.pem"),
+    ];
+    let mut case = Case::of("36-proxy-env").with("NATS_PASSWORD", "s3cret-12345");
+    for (name, value) in inherited {
+        case.set(name, value);
+    }
+    let outputs = case.outputs().await;
+    let seen = &outputs["a"];
+    for (name, value) in inherited {
+        assert_eq!(seen[name], value, "{name}");
+    }
+    assert_eq!(seen["NATS_PASSWORD"], Value::Null, "nothing else is inherited");
 }

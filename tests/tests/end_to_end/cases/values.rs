@@ -63,7 +63,7 @@ async fn numbers_are_exact() {
 }
 
 #[tokio::test]
-async fn number_of_an_answer_that_loses_digits_causes_a_warning() {
+async fn number_of_an_answer_that_loses_digits_is_in_its_attempt_and_causes_a_warning() {
     let case = Case::of("27-numbers");
     let words =
         ["an answer of the server has the number 12345678901234567890123", "its last digits are lost"];
@@ -72,8 +72,26 @@ async fn number_of_an_answer_that_loses_digits_causes_a_warning() {
     }
     let ended = case.run("big.yaml").await.expecting(0);
     assert_eq!(ended.stderr.matches(words[0]).count(), 1, "once for each connection: {ended}");
+    let run = case.newest().await;
+    let rounded: Vec<_> = run.steps.iter().map(|step| step.attempts[0].rounded.as_deref()).collect();
+    assert_eq!(rounded, [Some("12345678901234567890123"); 2]);
     let quiet = case.servers(&["call", "s/echo", r#"{"n": 18446744073709551615}"#]).await.expecting(0);
     assert!(!quiet.stderr.contains(words[0]), "{quiet}");
+}
+
+#[tokio::test]
+async fn numbers_of_an_answer_are_passed_on_as_they_came() {
+    let case = Case::of("27-numbers");
+    let exact = json!({
+        "list": [u64::MAX, i64::MIN, 9_007_199_254_740_993_u64],
+        "floats": [0.1, 0.1 + 0.2, 5e-324, f64::MAX, 1e22, 1.0, -0.0],
+    });
+    let ended = case.run("passed.yaml").await.expecting(0);
+    let text = r#"{"big": 12345678901234567890123}"#;
+    let passed = json!({ "all": exact, "text": text, "one": u64::MAX });
+    assert_eq!(ended.json(), json!({ "a": exact, "b": passed }));
+    assert!(ended.stdout.contains("-0.0") && ended.stdout.contains("1.0,"), "{ended}");
+    assert!(!ended.stderr.contains("digits"), "a text is passed on as it is: {ended}");
 }
 
 #[tokio::test]

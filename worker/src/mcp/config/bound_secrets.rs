@@ -102,9 +102,14 @@ fn value(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Vec
     let expanded = expand(text, env, &mut |_, _| {}).map_err(|errors| {
         let said = |error: &ExpandError| match error {
             ExpandError::Malformed(_) => {
-                "has a variable that is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`".to_owned()
+                "has a variable that is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`; write `$${` where the text `${` \
+                 itself is meant"
+                    .to_owned()
             }
-            ExpandError::Unset(_) | ExpandError::Input(_) | ExpandError::Editor(_) => error.to_string(),
+            ExpandError::Unset(_)
+            | ExpandError::Input(_)
+            | ExpandError::Editor(_)
+            | ExpandError::Nested(_) => error.to_string(),
         };
         errors.iter().map(said).collect::<Vec<_>>()
     })?;

@@ -1,7 +1,7 @@
 //! Expansion of `${VAR}` in the servers file.
 //!
 //! There are three forms, as in other hosts of MCP servers: `${VAR}`, `${VAR:-default}` (the default also replaces an empty
-//! value, as in a shell), and `${env:VAR}`. Pure: the environment is a function.
+//! value, as in a shell), and `${env:VAR}`. `$${` is the text `${`, as in Docker Compose. Pure: the environment is a function.
 
 use std::fmt;
 
@@ -47,9 +47,15 @@ pub(crate) enum ExpandError {
     /// The variable exists in the configuration of editors only.
     #[error("`${{{0}}}` is known to editors only; write the path, or a variable such as `${{HOME}}`")]
     Editor(String),
+    /// The default holds another variable, and ends at the brace of that one for other hosts.
+    #[error(
+        "the default of `{0}` holds another variable, which is not supported; write a text as the default, or `${{{0}}}` alone"
+    )]
+    Nested(String),
     /// The text has none of the three forms.
     #[error(
-        "`{0}` is not one of `${{VAR}}`, `${{VAR:-default}}`, `${{env:VAR}}`; put what a shell is to expand into a script"
+        "`{0}` is not one of `${{VAR}}`, `${{VAR:-default}}`, `${{env:VAR}}`; write `$${{` where the text `${{` itself is meant, \
+         such as for a shell"
     )]
     Malformed(String),
 }
@@ -66,6 +72,12 @@ pub(crate) fn expand(
 ) -> Result<ExpandedText, Vec<ExpandError>> {
     let (mut value, mut problems, mut rest) = (String::new(), Vec::new(), text);
     while let Some((before, after)) = rest.split_once("${") {
+        if let Some(before) = before.strip_suffix('$') {
+            value.push_str(before);
+            value.push_str("${");
+            rest = after;
+            continue;
+        }
         value.push_str(before);
         let Some((inside, tail)) = after.split_once('}') else {
             problems.push(ExpandError::Malformed(format!("${{{after}")));
@@ -101,6 +113,9 @@ fn variable(
     if !is_variable_name(name) {
         return Err(ExpandError::Malformed(format!("${{{inside}}}")));
     }
+    if default.is_some_and(|default| default.contains("${")) {
+        return Err(ExpandError::Nested(name.to_owned()));
+    }
     let found = env(name);
     if let Some(found) = &found {
         used(name, found);
@@ -133,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn three_forms_are_expanded() {
+    fn three_forms_are_expanded_unless_they_are_escaped() {
         let cases = [
             ("plain $HOME $ {x}", "plain $HOME $ {x}"),
             ("Bearer ${TOKEN}", "Bearer s3cret"),
@@ -142,6 +157,8 @@ mod tests {
             ("${MISSING:-}", ""),
             ("${EMPTY}|${EMPTY:-full}", "|full"),
             ("${TOKEN}${TOKEN:-x}", "s3crets3cret"),
+            ("$${TOKEN} ${TOKEN} $${TOKEN%.*} $${", "${TOKEN} s3cret ${TOKEN%.*} ${"),
+            ("$$${TOKEN} $$ ${MISSING:-$}${TOKEN}", "$${TOKEN} $$ $s3cret"),
         ];
         for (text, value) in cases {
             let expanded = expand(text, &env, &mut |_, _| {});
@@ -151,15 +168,19 @@ mod tests {
 
     #[test]
     fn all_variables_that_cannot_be_expanded_are_reported() {
-        let problems = expand("${A} ${input:key} ${TOKEN} ${9} ${open", &env, &mut |_, _| {});
+        let problems = expand("${A} ${input:key} ${TOKEN} ${9} ${B:-${C}} ${open", &env, &mut |_, _| {});
         let texts: Vec<String> = problems.unwrap_err().iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
             [
                 "variable `A` is not set; set it, or write `${A:-default}`",
                 "`${input:key}` asks a person for a value, which is not supported; use an environment variable",
-                "`${9}` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`; put what a shell is to expand into a script",
-                "`${open` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`; put what a shell is to expand into a script",
+                "`${9}` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`; write `$${` where the text `${` itself is \
+                 meant, such as for a shell",
+                "the default of `B` holds another variable, which is not supported; write a text as the default, or `${B}` \
+                 alone",
+                "`${open` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`; write `$${` where the text `${` itself is \
+                 meant, such as for a shell",
             ]
         );
     }

@@ -350,7 +350,8 @@ fn mistakes_in_secrets_are_reported_without_their_values() {
             "longshore.secrets.FLAT.tools: `x` is not written as server/tool",
             "longshore.secrets.FREE.servers: is missing; it lists the servers that may receive the secret",
             "longshore.secrets.NONE.servers: is empty, so no call would receive the secret",
-            "longshore.secrets.ODD: has a variable that is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
+            "longshore.secrets.ODD: has a variable that is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`; write `$${` \
+             where the text `${` itself is meant",
             "longshore.secrets.PLAIN: must say which servers may receive it: \
              {\"value\": \"${PLAIN}\", \"servers\": [\"<server>\"]}",
             "longshore.secrets.UNSET: variable `NOT_SET` is not set; set it, or write `${NOT_SET:-default}`",

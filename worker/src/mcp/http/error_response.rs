@@ -23,6 +23,8 @@ pub(super) struct ErrorResponse {
     status: u16,
     content_type: Option<String>,
     retry_after: Option<std::time::Duration>,
+    /// Value of `Retry-After`, if it is neither a number of seconds nor a date.
+    malformed_retry_after: Option<String>,
     /// Value of `WWW-Authenticate`.
     challenge: Option<String>,
     /// The address that answered has no path.
@@ -37,11 +39,21 @@ pub(super) async fn read(response: Response, now: Timestamp) -> ErrorResponse {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (retry_after, challenge, location) =
         (header(RETRY_AFTER), header(WWW_AUTHENTICATE), header(LOCATION));
-    let retry_after = retry_after.and_then(|text| library_errors::retry_after(&text, now));
+    let read = retry_after.as_deref().and_then(|text| library_errors::retry_after(text, now));
+    let (retry_after, malformed_retry_after) = (read, retry_after.filter(|_| read.is_none()));
     let is_root = matches!(response.url().path(), "" | "/");
     let (status, content_type) = (response.status().as_u16(), content_type(&response));
     let body = body(response, MOST_BODY_BYTES).await.unwrap_or_default();
-    ErrorResponse { status, content_type, retry_after, challenge, is_root, location, body }
+    ErrorResponse {
+        status,
+        content_type,
+        retry_after,
+        malformed_retry_after,
+        challenge,
+        is_root,
+        location,
+        body,
+    }
 }
 
 impl ErrorResponse {
@@ -88,6 +100,16 @@ impl ErrorResponse {
                 as_suffix(&summary)
             ),
             _ => summary,
+        };
+        let detail = match &self.malformed_retry_after {
+            None => detail,
+            Some(text) => {
+                let text = beginning(text, secrets);
+                let separator = if detail.is_empty() { "" } else { "; " };
+                format!(
+                    "{detail}{separator}Retry-After: `{text}` is ignored, because it is neither a number of whole seconds nor a date"
+                )
+            }
         };
         let detail = secrets.hide(&detail).into_owned();
         McpFailure::Http { status: self.status, retry_after: self.retry_after, detail }
@@ -203,7 +225,16 @@ mod tests {
             Some("https://other/mcp?token=s3cret".to_owned()),
         );
         let (body, is_root) = (body.as_bytes().to_vec(), false);
-        ErrorResponse { status, content_type: None, retry_after: None, challenge, is_root, location, body }
+        ErrorResponse {
+            status,
+            content_type: None,
+            retry_after: None,
+            malformed_retry_after: None,
+            challenge,
+            is_root,
+            location,
+            body,
+        }
     }
 
     #[test]
@@ -237,6 +268,20 @@ mod tests {
             said(500, "{\"error\": {\"message\": \"database is down\"}}"),
             "HTTP 500: database is down"
         );
+    }
+
+    #[test]
+    fn malformed_retry_after_is_shown() {
+        for (body, said) in [("slow down", "HTTP 429: `slow down`; "), ("", "HTTP 429: ")] {
+            let response =
+                ErrorResponse { malformed_retry_after: Some("1.5".to_owned()), ..response(429, body) };
+            assert_eq!(
+                response.failure(&Secrets::default()).to_string(),
+                format!(
+                    "{said}Retry-After: `1.5` is ignored, because it is neither a number of whole seconds nor a date"
+                )
+            );
+        }
     }
 
     #[test]

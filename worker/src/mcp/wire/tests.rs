@@ -23,7 +23,7 @@ fn calling(ids: &[i64]) -> PendingRequests {
 
 /// Returns the result of a call as text.
 fn end(requests: &PendingRequests, number: i64) -> String {
-    match requests.take(&id(number)) {
+    match requests.take(&id(number)).map(|answer| answer.result) {
         Some(Ok(result)) => Value::Object(result).to_string(),
         Some(Err(failure)) => format!("{:?}: {failure}", super::super::classify::classify(&failure).1),
         None => "waits".to_owned(),

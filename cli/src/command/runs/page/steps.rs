@@ -132,6 +132,10 @@ fn attempt_lines(
             format!("      masked: {} (not a secret? name it in `visible_env`)", attempt.masked.join(", "));
         lines.push(StyledLine::of(DOUBTFUL, &indent(step, &text)));
     }
+    if let Some(number) = &attempt.rounded {
+        let text = format!("      rounded: the tool answered with {number}, which 64 bits cannot hold");
+        lines.push(StyledLine::of(DOUBTFUL, &indent(step, &text)));
+    }
     lines
 }
 
@@ -166,6 +170,17 @@ mod tests {
         let heads = shown.iter().filter_map(|line| line.trim().split("  ").next());
         let heads = heads.filter(|head| head.starts_with("attempt"));
         assert_eq!(heads.collect::<Vec<_>>(), ["attempt 1 (unreported)", "attempt 1"]);
+    }
+
+    #[test]
+    fn rounded_number_of_an_answer_is_shown_with_its_attempt() {
+        let mut view = view();
+        view.steps.iter_mut().flat_map(|step| &mut step.attempts).for_each(|attempt| {
+            attempt.rounded = Some("12345678901234567890123".to_owned());
+        });
+        let shown = texts(&show(&view, Symbols::Ascii, &TimeFormatter::default(), WHOLE));
+        let line = "rounded: the tool answered with 12345678901234567890123, which 64 bits cannot hold";
+        assert!(shown.iter().any(|shown| shown.trim() == line), "{shown:?}");
     }
 
     #[test]
