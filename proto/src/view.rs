@@ -6,7 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Attempt, AttemptRecord, Digest, Fault, Namespace, RunId, StepPath, Timestamp, WorkflowRef};
+use crate::{
+    Attempt, AttemptRecord, Digest, Fault, Namespace, NodeId, RunId, StepPath, Timestamp, WorkflowRef,
+};
 
 /// The status of a run.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -181,6 +183,10 @@ pub struct StepView {
     /// Reason why the step was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped_because: Option<String>,
+    /// The worker to which the call under way is granted. `None` if no call is granted: the log does not know who makes a call that may
+    /// be repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<NodeId>,
     /// Number of attempts that the retry policy allows. `None` if the step is not a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_limit: Option<u32>,

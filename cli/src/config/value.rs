@@ -117,8 +117,9 @@ pub(super) fn nats_urls(text: &str) -> Result<Vec<StoreAddress>, String> {
 
 /// Parses `redis://host:6379/0`.
 pub(super) fn redis_url(text: &str) -> Result<StoreAddress, String> {
-    address(text.trim(), &["redis", "rediss", "unix", "redis+unix"])
-        .ok_or_else(|| "redis://host:6379, or redis://user:password@host:6379/0".to_owned())
+    address(text.trim(), &["redis", "rediss", "unix", "redis+unix"]).ok_or_else(|| {
+        "redis://host:6379, or redis://host:6379/0 with `user:password@` before the host".to_owned()
+    })
 }
 
 fn address(text: &str, schemes: &[&str]) -> Option<StoreAddress> {

@@ -147,7 +147,7 @@ impl Step {
     }
 
     /// Returns true if the outstanding call needs a grant and has none: it was not made.
-    pub(super) fn is_ungranted(&self) -> bool {
+    pub fn is_ungranted(&self) -> bool {
         self.call
             .as_ref()
             .is_some_and(|call| call.needs_grant && call.granted.is_none() && !call.records_lost)

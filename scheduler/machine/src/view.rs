@@ -95,6 +95,7 @@ impl Run {
             waiting_for: waiting_for(step),
             arguments: step.arguments().and_then(|text| serde_json::from_str(&text).ok()),
             skipped_because: record.skipped_because.map(String::from),
+            worker: step.granted_to().map(|delivery| delivery.worker.clone()),
             attempt_limit: description.attempt_limit,
             next_attempt_at: next_attempt_at(step),
             queued: step.is_lost() && !step.may_have_called(),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use longshore_machine::Run;
+use longshore_machine::{Run, Step};
 use longshore_ports::{Catalog, JobQueue};
 use longshore_proto::{JobId, RunView, ServerName, StepStatus, StepView};
+use longshore_workflow::StepIndex;
 use tracing::debug;
 
 /// Maximum number of steps for which the queue is asked. Further ones wait for the same reason.
@@ -21,7 +22,7 @@ pub(super) async fn explain(view: &mut RunView, run: &Run, catalog: &dyn Catalog
     };
     let served: BTreeSet<&ServerName> = workers.iter().flat_map(|worker| &worker.servers).collect();
     let mut requests = 0;
-    for (step, job) in view.steps.iter_mut().zip(run.jobs()) {
+    for (index, (step, job)) in view.steps.iter_mut().zip(run.jobs()).enumerate() {
         let (Some(server), Some(job)) = (outstanding_server(step), job) else { continue };
         if !served.contains(&server) {
             // Workers that cannot write to Redis leave the list, and still pull jobs.
@@ -32,6 +33,9 @@ pub(super) async fn explain(view: &mut RunView, run: &Run, catalog: &dyn Catalog
             requests += 1;
             step.waiting_for = queue_reason(queue, &server, &job).await;
             step.queued = step.waiting_for.is_some();
+            if !step.queued && run.step(StepIndex(index)).is_some_and(Step::is_ungranted) {
+                step.waiting_for = Some("the grant of its call, which has not been made".to_owned());
+            }
         }
     }
 }

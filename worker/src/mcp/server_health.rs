@@ -75,7 +75,7 @@ impl ServerHealth {
         state.unanswered = state.unanswered.saturating_add(1);
         match state.unanswered {
             1 => {
-                warn!(server = %self.server, cause, "a call of the server had no answer; the step's fault says more")
+                warn!(server = %self.server, cause, "a call of the server had no answer; the fault of the call says more")
             }
             DOWN_FROM => {
                 warn!(

@@ -65,6 +65,8 @@ fn of_server(backlog: &ServerBacklog, workers: Option<&[WorkerEntry]>) -> Option
             return Some(Finding::new(NAME, FindingLevel::Unknown, &text));
         }
     };
+    // A job may still count as delivered to a worker that has ended.
+    let is_asked_for = if workers.is_some() { backlog.pulls > 0 } else { is_asked_for };
     if !is_served && !is_asked_for {
         let text = format!("{what}, and no running worker serves it");
         let help = format!("start a worker whose servers file has `{server}`");
@@ -117,6 +119,9 @@ mod tests {
             judged(waiting(9, 0), Some(&[worker("erp")])),
             (FindingLevel::Doubtful, unserved.to_owned())
         );
+        let mut out_to_an_ended_worker = waiting(9, 0);
+        out_to_an_ended_worker.iter_mut().for_each(|backlog| backlog.servers[0].out = 1);
+        assert_eq!(judged(out_to_an_ended_worker, Some(&[worker("erp")])).0, FindingLevel::Doubtful);
         assert_eq!(judged(waiting(9, 1), Some(&[worker("crm")])).0, FindingLevel::Good);
         assert_eq!(judged(waiting(301, 1), Some(&[worker("crm")])).0, FindingLevel::Doubtful);
         let kept = Backlog { acknowledged: vec![1, 4], ..Backlog::default() };

@@ -86,6 +86,9 @@ async fn next_update(updates: &mut Subscriber, run: &Value) -> String {
     format!("{what} {}: {}", text(&update["status"]), text(&update["steps"][0]["status"]))
 }
 
+/// The reason why a call waits that a worker may have taken and that no leader has granted.
+const NOT_GRANTED: &str = "the grant of its call, which has not been made";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn run_without_a_worker_shows_it_and_can_be_cancelled() {
     let cluster = Cluster::start().await;
@@ -103,7 +106,7 @@ async fn run_without_a_worker_shows_it_and_can_be_cancelled() {
     };
     cluster.redis.catalog().announce(&entry, PATIENCE).await.expect("presents");
     let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
-    assert_eq!(view["steps"][0]["waiting_for"], Value::Null);
+    assert_eq!(view["steps"][0]["waiting_for"], NOT_GRANTED);
 
     let job = cluster.job().await;
     let cancelled = cluster.ask("cancel", json!({ "run": run, "reason": "a test" })).await;
@@ -173,10 +176,10 @@ async fn run_queued_behind_others_shows_it() {
                 let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
                 let waiting_for = view["steps"][0]["waiting_for"].clone();
                 // The other jobs may not be queued yet.
-                if waiting_for == Value::Null && run == out
+                if waiting_for == NOT_GRANTED && run == out
                     || waiting_for == "a free worker that serves `crm`: 2 jobs are queued"
                 {
-                    return waiting_for == Value::Null;
+                    return waiting_for == NOT_GRANTED;
                 }
                 sleep(Duration::from_millis(20)).await;
             }

@@ -59,6 +59,7 @@ fn detail_lines(
     let detail = |word: &str, text: &str| StyledLine::of(PLAIN, &indent(step, &format!("    {word} {text}")));
     lines.extend(step.skipped_because.as_ref().map(|why| detail("because", why)));
     lines.extend(step.waiting_for.as_ref().map(|what| detail("waits for", what)));
+    lines.extend(step.worker.as_ref().map(|worker| detail("called by", worker.as_str())));
     if let Some(arguments) = &step.arguments {
         lines.push(room.cut(detail("with", &arguments_text(arguments))));
     }
@@ -170,6 +171,14 @@ mod tests {
         let heads = shown.iter().filter_map(|line| line.trim().split("  ").next());
         let heads = heads.filter(|head| head.starts_with("attempt"));
         assert_eq!(heads.collect::<Vec<_>>(), ["attempt 1 (unreported)", "attempt 1"]);
+    }
+
+    #[test]
+    fn worker_of_a_granted_call_under_way_is_shown() {
+        let mut view = view();
+        view.steps[1].worker = Some("worker-1-7".parse().expect("a node"));
+        let shown = texts(&show(&view, Symbols::Ascii, &TimeFormatter::default(), WHOLE));
+        assert!(shown.contains(&"      called by worker-1-7".to_owned()), "{shown:#?}");
     }
 
     #[test]
