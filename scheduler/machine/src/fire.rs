@@ -3,7 +3,7 @@
 use longshore_proto::{Epoch, Event, StepStatus, Timer, Timestamp};
 use longshore_workflow::{Plan, StepIndex};
 
-use super::timers::{StepTimer, TimerKey};
+use super::timer_key::{StepTimer, TimerKey};
 use super::{Effect, Effects, KnownPlan, Machine, RecordIgnored, Run, dispatch, grants, stop};
 
 /// Maximum number of timers that one tick fires. One durable write has room for them; the others follow in the next tick.

@@ -43,6 +43,7 @@ mod settle;
 mod step;
 mod stop;
 mod terminate;
+mod timer_key;
 mod timers;
 mod value;
 mod view;
