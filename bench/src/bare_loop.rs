@@ -20,8 +20,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::StepResult;
-use crate::error::{BenchError, failed_to};
+use crate::error::{BenchError, NatsResult, failed_to};
 use crate::figures::Floor;
 use crate::publish::{PublishMode, WINDOW, publish};
 
@@ -65,7 +64,7 @@ impl BareLoop {
     pub(crate) async fn one_at_a_time(&mut self) -> Result<IdleSteps<'_>, BenchError> {
         self.begin().await?;
         let ready = async { Ok((self.log().await?, self.work(PublishMode::OneByOne).await?)) };
-        let ready: StepResult<_> = timeout(LIMIT, ready).await.map_err(failed_to("prepare the bare loop"))?;
+        let ready: NatsResult<_> = timeout(LIMIT, ready).await.map_err(failed_to("prepare the bare loop"))?;
         let (log, workers) = ready.map_err(failed_to("prepare the bare loop"))?;
         Ok(IdleSteps { bare: self, log, workers })
     }
@@ -75,7 +74,7 @@ impl BareLoop {
         self.create().await.map_err(failed_to("create the streams of the bare loop"))
     }
 
-    async fn create(&self) -> StepResult<()> {
+    async fn create(&self) -> NatsResult<()> {
         let common = Config {
             storage: StorageType::File,
             discard: DiscardPolicy::New,
@@ -102,7 +101,7 @@ impl BareLoop {
         Ok(())
     }
 
-    async fn round(&mut self, steps: u32) -> StepResult<Floor> {
+    async fn round(&mut self, steps: u32) -> NatsResult<Floor> {
         self.many(WARM_UP, PublishMode::OneByOne).await?;
         let pipelined = self.many(steps, PublishMode::OneByOne).await?;
         self.many(WARM_UP, PublishMode::AtomicBatch).await?;
@@ -111,7 +110,7 @@ impl BareLoop {
     }
 
     /// Measures the steps per second, with as many in progress as `mode` allows.
-    async fn many(&mut self, steps: u32, mode: PublishMode) -> StepResult<f64> {
+    async fn many(&mut self, steps: u32, mode: PublishMode) -> NatsResult<f64> {
         let mut log = self.log().await?;
         let mut workers = self.work(mode).await?;
         let jobs: Vec<_> = (0..steps).map(|_| self.job()).collect();
@@ -141,7 +140,7 @@ impl BareLoop {
     }
 
     /// Returns a reader of new entries of the log.
-    async fn log(&self) -> StepResult<pull::Stream> {
+    async fn log(&self) -> NatsResult<pull::Stream> {
         let info = self.reader.get_stream(LOG).await?.cached_info().state.last_sequence;
         let config = pull::Config {
             ack_policy: AckPolicy::None,
@@ -155,7 +154,7 @@ impl BareLoop {
     }
 
     /// Starts the workers. They end when the returned set is dropped.
-    async fn work(&self, mode: PublishMode) -> StepResult<JoinSet<StepResult<()>>> {
+    async fn work(&self, mode: PublishMode) -> NatsResult<JoinSet<NatsResult<()>>> {
         let config = pull::Config {
             durable_name: Some("work".to_owned()),
             max_ack_pending: i64::try_from(WINDOW * 8)?,
@@ -175,7 +174,7 @@ impl BareLoop {
 pub(crate) struct IdleSteps<'a> {
     bare: &'a mut BareLoop,
     log: pull::Stream,
-    workers: JoinSet<StepResult<()>>,
+    workers: JoinSet<NatsResult<()>>,
 }
 
 impl IdleSteps<'_> {
@@ -195,7 +194,7 @@ impl IdleSteps<'_> {
             read.ok_or("the log has ended")??;
             Ok(took)
         };
-        let took: StepResult<_> =
+        let took: NatsResult<_> =
             timeout(LIMIT, step).await.map_err(failed_to("measure a step of the bare loop"))?;
         took.map_err(failed_to("measure a step of the bare loop"))
     }
@@ -215,12 +214,12 @@ fn context(client: &Client) -> Context {
     ContextBuilder::new().timeout(limit).ack_timeout(limit).max_ack_inflight(WINDOW * 4).build(client.clone())
 }
 
-fn failed_worker(ended: StepResult<()>) -> Box<dyn std::error::Error + Send + Sync> {
+fn failed_worker(ended: NatsResult<()>) -> Box<dyn std::error::Error + Send + Sync> {
     ended.err().unwrap_or_else(|| "a worker of the bare loop has ended".into())
 }
 
 /// Publishes the results of jobs, and then acknowledges the jobs.
-async fn run_jobs(context: Context, jobs: pull::Stream, mode: PublishMode) -> StepResult<()> {
+async fn run_jobs(context: Context, jobs: pull::Stream, mode: PublishMode) -> NatsResult<()> {
     let (size, at_once) = mode.window();
     let chunks = jobs.ready_chunks(size);
     let done = chunks.map(|chunk| publish_results(&context, chunk, mode)).buffer_unordered(at_once);
@@ -231,7 +230,7 @@ async fn publish_results<E: std::error::Error + Send + Sync + 'static>(
     context: &Context,
     jobs: Vec<Result<Message, E>>,
     mode: PublishMode,
-) -> StepResult<()> {
+) -> NatsResult<()> {
     let jobs = jobs.into_iter().collect::<Result<Vec<_>, _>>()?;
     let subjects: Vec<_> = jobs.iter().map(|_| LOG_SUBJECT.to_owned()).collect();
     publish(context, &subjects, &BODY, false, mode).await?;

@@ -1,8 +1,12 @@
 //! The reasons why a measurement ends without figures.
 
+use std::error::Error;
 use std::fmt::Display;
 
 use longshore_harness::StartError;
+
+/// The result of requests to NATS: the errors of its client are of many types.
+pub(crate) type NatsResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The kind of a failure, which decides the exit code of the command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

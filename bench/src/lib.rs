@@ -18,16 +18,15 @@ mod error;
 mod figures;
 mod idle;
 mod publish;
+mod tool;
 mod workload;
 
-use std::error::Error;
-use std::fmt;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use async_nats::Client;
 use longshore_harness::Usage;
-use longshore_proto::{Namespace, ServerName, ToolName};
+use longshore_proto::Namespace;
 
 use self::api::Api;
 use self::bare_loop::BareLoop;
@@ -40,6 +39,7 @@ pub use figures::{
     Figures, Floor, IdleLatency, Latency, OneAtATime, ProcessFigures, Setting, Takeover, Throughput,
     ToolFigures,
 };
+pub use tool::BenchTool;
 
 /// The number of runs of each kind before the first that counts: every process has met everything once by then.
 const WARM_UP: u32 = 500;
@@ -60,24 +60,6 @@ const TAKEOVER_RUNS: u32 = 128;
 /// The number of connections that the measurement needs beside one for each worker of the bare loop: one submits, one
 /// listens.
 pub const OWN_CONNECTIONS: usize = 2;
-
-/// The result of a request to NATS: the errors of its client are of many types.
-type StepResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
-
-/// A tool to call. It gets the argument `text`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct BenchTool {
-    /// Its server.
-    pub server: ServerName,
-    /// Its name.
-    pub tool: ToolName,
-}
-
-impl fmt::Display for BenchTool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.server, self.tool)
-    }
-}
 
 /// The tools and the size of a measurement.
 pub struct BenchOptions<'a> {

@@ -9,7 +9,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::message::PublishMessage;
 use futures::future::try_join_all;
 
-use crate::StepResult;
+use crate::error::NatsResult;
 
 /// Messages without an acknowledgement at one time, for each part of a measurement.
 pub(crate) const WINDOW: usize = 1_000;
@@ -46,7 +46,7 @@ pub(crate) async fn publish(
     body: &'static [u8],
     once: bool,
     mode: PublishMode,
-) -> StepResult<()> {
+) -> NatsResult<()> {
     match (subjects, mode) {
         ([], _) => Ok(()),
         ([_], _) | (_, PublishMode::OneByOne) => {

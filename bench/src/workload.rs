@@ -17,11 +17,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::BenchTool;
 use crate::api::Api;
 use crate::error::{BenchError, BenchErrorKind, failed_to};
 use crate::figures::Takeover;
 use crate::publish::{PublishMode, WINDOW, publish};
+use crate::tool::BenchTool;
 
 /// The time without an update after which the cluster is asked for runs in progress, and the number of times in a row that it
 /// must have none: a submit may not have been read yet.

@@ -95,6 +95,7 @@ impl TrustCandidate {
         Self { path, digest: Digest::of(&identity), summary: ServersSummary::of(text) }
     }
 
+    /// Returns the question whether the file is trusted.
     fn question(&self, has_changed: bool) -> String {
         let what = if has_changed { "has changed since you trusted it" } else { "was found and not named" };
         format!(

@@ -1,4 +1,4 @@
-//! Checkpoint commits for tests: runs of partition 0, which differ by a number.
+//! Checkpoint commits for tests. Their runs belong to partition 0 and differ by a number.
 
 #![expect(clippy::expect_used, reason = "the names are valid")]
 
@@ -9,11 +9,11 @@ use longshore_proto::{
 };
 
 /// The partition of all runs.
-pub const LOG: Partition = Partition(0);
+pub const PARTITION: Partition = Partition(0);
 
 /// Returns the id of a run.
 pub fn run(n: u64) -> RunId {
-    RunId::new(LOG, Timestamp::from_millis(1_000), u128::from(n))
+    RunId::new(PARTITION, Timestamp::from_millis(1_000), u128::from(n))
 }
 
 /// Returns a run with its status and state.
@@ -63,8 +63,8 @@ pub fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> CheckpointDelta {
     CheckpointDelta { base: Some(mark(base)), ..full(to, changed) }
 }
 
-/// Returns a commit so large that the store takes it in three pieces. It replaces the stored checkpoint.
-pub fn numbered(seq: u64) -> CheckpointDelta {
+/// Returns a commit that replaces the stored checkpoint, and is so large that the store takes it in three chunks.
+pub fn full_in_chunks(seq: u64) -> CheckpointDelta {
     let state = seq.to_string().into_bytes();
     full(seq, (0..3_000).map(|n| row(n, RunStatus::Running, state.clone())).collect())
 }

@@ -51,7 +51,7 @@ impl Default for NatsSetup {
 /// A server. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct NatsServer {
-    // The process first: it is killed before its port and its folder are let go.
+    // The process first: it is killed before its port is released and its folder is removed.
     process: Option<Process>,
     port: OwnedPort,
     setup: NatsSetup,
@@ -69,7 +69,7 @@ impl NatsServer {
     }
 
     /// Starts a server that syncs every message before it acknowledges it.
-    pub async fn start_always() -> Self {
+    pub async fn start_syncing_always() -> Self {
         Self::start_with(NatsSetup { syncs_always: true, ..NatsSetup::default() }).await
     }
 
@@ -144,7 +144,7 @@ impl NatsServer {
             Some(process.unwrap_or_else(|error| panic!("{error} (./verify installs nats-server)")));
     }
 
-    /// Lets the running server read its settings again, as SIGHUP does, and waits until it has.
+    /// Sends SIGHUP, and waits until the running server has read its settings again.
     pub async fn reload(&self) {
         let written = nats::configure(self.folder.path(), &self.port, &self.name(), &self.configuration());
         written.unwrap_or_else(|error| panic!("{error}"));

@@ -49,8 +49,8 @@ const BRIEF: [Code; 44] = [
     Code::NotAMap,
     Code::Tag,
     Code::NoJsonNumber,
-    Code::ColonTrap,
-    Code::BraceTrap,
+    Code::UnquotedColon,
+    Code::UnquotedBraces,
     Code::UnknownKey,
     Code::MissingKey,
     Code::WrongType,
@@ -90,7 +90,7 @@ const BRIEF: [Code; 44] = [
 ];
 
 codes! {
-    TooLarge "LS0001" "A workflow may be 1 MiB of text, because it has to fit into one message. Large data does not belong into a workflow: pass it as an input, or let a tool fetch it."
+    TooLarge "LS0001" "A workflow may be 1 MiB of text, because it has to fit into one message. Large data does not belong in a workflow: pass it as an input, or let a tool fetch it."
     Syntax "LS0002" "The text is not well-formed YAML 1.2 or JSON. The position is where the parser stopped, so the mistake is there or shortly before: a missing quote, an indentation that does not match, a bracket that is never closed. Text that holds `: ` or ` #`, or that begins with one of `{ [ & * ! | > @ %`, needs quotes."
     TooDeep "LS0003" "Lists and maps may be nested up to 64 levels deep. Deeper data is better passed as an input, or computed by a tool."
     Alias "LS0004" "YAML anchors (`&name`), aliases (`*name`) and merge keys (`<<`) are not part of the format: a few of them can unfold into gigabytes, and a reader has to jump around. Write the value where it is used, or compute it once in a `set` step and refer to that."
@@ -100,8 +100,8 @@ codes! {
     Tag "LS0008" "A value that begins with `!` carries a YAML tag, and the format has no tags. Usually it was meant as the `!` of an expression: write `if: ${{ !cancelled() }}`, or put quotes round the text."
     KeyNotText "LS0009" "The keys of a map are text. YAML would also allow lists and maps as keys; JSON, which the values become, does not."
     NoJsonNumber "LS0010" "Infinity, not-a-number, and numbers beyond the range of a 64-bit float have no form in JSON, which is what every value becomes. In inputs, a whole number of more than 64 bits is refused as well: JSON would hold it as a float, and its last digits would be others."
-    ColonTrap "LS0011" "An unquoted YAML value ends at `: `, so the `: ` of an expression such as `${{ inputs.a ? 'b' : 'c' }}` breaks it. Put quotes round the whole value: `\"${{ inputs.a ? 'b' : 'c' }}\"`."
-    BraceTrap "LS0012" "Inside `{ ... }` or `[ ... ]`, YAML reads the braces of `${{ }}` as a map of its own. Write the map over several lines (block style), or put quotes round the value: `{ id: \"${{ inputs.x }}\" }`. `{{ x }}` without the `$` is no expression anywhere."
+    UnquotedColon "LS0011" "An unquoted YAML value ends at `: `, so the `: ` of an expression such as `${{ inputs.a ? 'b' : 'c' }}` breaks it. Put quotes round the whole value: `\"${{ inputs.a ? 'b' : 'c' }}\"`."
+    UnquotedBraces "LS0012" "Inside `{ ... }` or `[ ... ]`, YAML reads the braces of `${{ }}` as a map of its own. Write the map over several lines (block style), or put quotes round the value: `{ id: \"${{ inputs.x }}\" }`. `{{ x }}` without the `$` is no expression anywhere."
 
     Unexplained "LS0100" "The text was refused and no reason was recorded. This is a mistake in Longshore; please report it together with the file."
     UnknownKey "LS0101" "The format has no such key at this place. Keys are written in lower case with dashes. At the top level, keys that begin with `x-` are free for other tools."
@@ -109,7 +109,7 @@ codes! {
     WrongType "LS0103" "The value is of another type than the key wants, for instance a list where a text is expected."
     NotAllowed "LS0104" "The key does not allow this value. The help lists the allowed ones."
     BadName "LS0105" "Names have rules. A workflow's name is 1 to 63 of a-z, 0-9 and `-`. Ids of steps, and names of inputs and outputs, are identifiers of up to 63 characters (letters, digits, `_`, not beginning with a digit), because expressions refer to them: in `steps.my-step.output` the dash would be a subtraction. None is `in`, `true`, `false` or `null`, and ids are no word that expressions reserve."
-    BadDuration "LS0106" "A duration is one or more numbers, each with a unit of `ms`, `s`, `m`, `h` or `d`: `30s`, `1h30m`. It is more than nothing where something must happen in it, and at most 365 days."
+    BadDuration "LS0106" "A duration is one or more numbers, each with a unit of `ms`, `s`, `m`, `h` or `d`: `30s`, `1h30m`. A `timeout` is longer than zero, and no duration is longer than 365 days."
     UnknownStep "LS0107" "An expression refers to a step that does not exist. Steps are known by their `id`; a step without one cannot be referred to."
     LaterStep "LS0108" "An expression refers to a step that begins only later, so there is no value yet. Move the step that reads below the one it reads from, or name that one in `needs`."
     OwnStep "LS0109" "A step refers to itself, or a step inside a group refers to the group: neither has ended when the value is needed."

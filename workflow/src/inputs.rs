@@ -265,6 +265,7 @@ impl InputSpec {
         self.type_mismatch(value).map(InputMismatch::Type)
     }
 
+    /// Returns the problem of a value that does not fit the input.
     fn describe(&self, mismatch: &InputMismatch<'_>) -> InputProblem {
         match mismatch {
             InputMismatch::Secret => InputProblem::NotASecretName { name: self.name.clone() },

@@ -113,7 +113,7 @@ impl Embedded {
             let states = self.partitions().await?;
             for partition in (0..PARTITIONS).map(Partition) {
                 let is_reusable = reusable.contains(&partition);
-                if only_suitable && !is_reusable && !is_settled(&states, partition) {
+                if only_suitable && !is_reusable && !is_finished(&states, partition) {
                     continue;
                 }
                 // A process that only reads may be mistaken for a holder. Then another partition is taken.
@@ -123,7 +123,7 @@ impl Embedded {
                     Err(error) => return Err(error),
                 }
                 // The process that held it a moment ago may have left an interrupted run.
-                if !only_suitable || is_reusable || is_settled(&self.partitions().await?, partition) {
+                if !only_suitable || is_reusable || is_finished(&self.partitions().await?, partition) {
                     return Ok(partition);
                 }
                 self.held.release(partition);
@@ -166,8 +166,8 @@ impl Embedded {
     }
 }
 
-fn is_settled(states: &BTreeMap<Partition, PartitionState>, partition: Partition) -> bool {
-    states.get(&partition).is_none_or(PartitionState::is_settled)
+fn is_finished(states: &BTreeMap<Partition, PartitionState>, partition: Partition) -> bool {
+    states.get(&partition).is_none_or(PartitionState::is_finished)
 }
 
 fn open(dir: &Path, access: Access) -> Result<Embedded, OpenError> {

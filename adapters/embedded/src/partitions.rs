@@ -37,7 +37,7 @@ pub struct PartitionState {
 impl PartitionState {
     /// Returns true if every run has ended and the checkpoint covers the log: no run is interrupted, and nothing has to
     /// be read from the log.
-    pub fn is_settled(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         !self.has_live_runs && self.checkpoint.as_ref().is_some_and(|mark| mark.seq == self.tail)
     }
 }

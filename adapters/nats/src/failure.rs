@@ -53,6 +53,20 @@ fn among_sources<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static))
     None
 }
 
+/// Returns the text of an error, followed by those of its causes that it does not contain.
+pub(super) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
 /// Turns a failed request into an error of a port. An error without the server's own is transient, and so is a missing
 /// permission, which an operator can give while the process runs: a result that waits for it is not lost.
 pub(super) fn failed(doing: impl Into<String>, error: impl StdError + Send + Sync + 'static) -> Error {

@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod dead_letters;
 mod denials;
+mod denied_subscriptions;
 mod error;
 mod failure;
 mod job_queue;

@@ -1,4 +1,4 @@
-//! The NATS micro service `longshore` (ADR-32): receives requests on `longshore.v1.api.<namespace>.<verb>`.
+//! The NATS micro service `longshore` (protocol of services: ADR-32 of NATS): receives requests on `longshore.v1.api.<namespace>.<verb>`.
 //!
 //! The client library answers `$SRV.PING`, `INFO` and `STATS`, so `nats micro info longshore` works. An [`Api`] answers
 //! the requests. All schedulers are one queue group, so each request is answered once.
@@ -26,8 +26,9 @@ use self::memory::{AdmittedRequest, RequestMemory};
 /// Name of the service.
 const NAME: &str = "longshore";
 
-/// Maximum number of requests that are being answered: as many small ones as the limit of their memory allows. Requests
-/// beyond that memory are refused, so that none waits in the client library, which has no limit in bytes.
+/// Maximum number of requests that are answered at the same time. More than the smallest requests that fit into
+/// [`RequestMemory`], so that memory is the limit: a request beyond it is refused, while one beyond this number would wait in
+/// the client library, which has no limit in bytes.
 const CONCURRENT_REQUESTS: usize = 20_000;
 
 /// Time limit for an answer. Longer than clients wait.
@@ -144,8 +145,8 @@ async fn answer(
         Ok((namespace, Some(admitted))) => {
             let _share = admitted.wait_to_decode(&namespace).await;
             let (headers, body) = (headers(message.headers.as_ref()), message.payload.to_vec());
-            let asked = ApiRequest { namespace, headers, body };
-            timeout(ANSWER_LIMIT, api.answer(verb, asked)).await.unwrap_or_else(|_| Err(timed_out()))
+            let api_request = ApiRequest { namespace, headers, body };
+            timeout(ANSWER_LIMIT, api.answer(verb, api_request)).await.unwrap_or_else(|_| Err(timed_out()))
         }
         Err(denied) => Err(denied),
     };
@@ -181,7 +182,7 @@ fn namespace(subject: &str) -> Result<Namespace, ErrorResponse> {
     })
 }
 
-/// Returns the headers of an error, as ADR-32 defines them.
+/// Returns the headers of an error, as ADR-32 of NATS defines them.
 fn error_headers(denied: &ErrorResponse) -> HeaderMap {
     let mut headers = HeaderMap::new();
     // A header is one line, so control characters become spaces.

@@ -127,7 +127,7 @@ async fn check_partitions(context: &Context, partitions: u16) -> Result<(), Conn
     let names = stream_names(context).await?;
     let logs = names.iter().filter(|name| name.starts_with(subject::LOG_STREAM_PREFIX)).count();
     if logs > usize::from(partitions) {
-        return Err(other_partitions(logs.to_string(), &partitions.to_string()));
+        return Err(ConnectError::Partitions { found: logs.to_string(), ours: partitions.to_string() });
     }
     Ok(())
 }
@@ -203,11 +203,6 @@ async fn ensure_one(
         grow(context, found.config, bytes).await;
     }
     Ok(())
-}
-
-/// Returns the error for a cluster with another number of partitions than this process has.
-fn other_partitions(found: String, ours: &str) -> ConnectError {
-    ConnectError::Partitions { found, ours: ours.to_owned() }
 }
 
 /// Reads configuration and state of a stream.

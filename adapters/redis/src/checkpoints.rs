@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! delta ──chunks──► one     ──► COMMIT: compares the mark and stores the rows, in one script
-//!                   several ──► staged one by one ──► REPLACE: compares the mark, adopts the stage ──► SETTLE, in steps
+//!                   several ──► staged one by one ──► REPLACE: compares the mark, adopts the stage ──► COMPLETE, in steps
 //! ```
 //!
 //! The server runs nothing else during a script, so each script does a bounded amount of work. A larger commit still
@@ -47,7 +47,7 @@ const RUN_SCRIPT: &str = include_str!("checkpoints/run.lua");
 /// partition.
 const RUN_KEYS: [&str; 5] = ["rows", "live", "done", "redo", "old"];
 
-/// Maximum number of attempts of a commit while another process leaves commits unsettled. Two leaders at once are rare,
+/// Maximum number of attempts of a commit while another process leaves commits incomplete. Two leaders at once are rare,
 /// and only for a moment.
 const COMMIT_ATTEMPTS: usize = 20;
 
@@ -106,7 +106,7 @@ impl CheckpointStore {
         call.key(stage).arg(items).arg(header.invalid.as_deref().unwrap_or_default());
         let committed = commit_decision(store, &call).await?;
         if committed == CommitResult::Accepted
-            && let Err(error) = store.settle().await
+            && let Err(error) = store.complete().await
         {
             debug!(partition = %store.partition, %error, "the commit is accepted; the next process stores its remaining rows");
         }
@@ -145,7 +145,7 @@ impl Checkpoints for CheckpointStore {
     async fn mark(&self, partition: Partition) -> Result<Option<CheckpointMark>, Error> {
         Ok(match self.partition(partition).inspect().await? {
             StoredCheckpoint::Usable(header) => decode(&header.mark).ok(),
-            StoredCheckpoint::Missing | StoredCheckpoint::Damaged(_) | StoredCheckpoint::Unsettled => None,
+            StoredCheckpoint::Missing | StoredCheckpoint::Damaged(_) | StoredCheckpoint::Incomplete => None,
         })
     }
 
@@ -208,7 +208,7 @@ fn is_full(error: &Error) -> bool {
     cause.is_some_and(|cause| cause.code() == Some("OOM"))
 }
 
-/// Runs a commit script until it accepts or refuses. Settles earlier commits first.
+/// Runs a commit script until it accepts or refuses. Completes earlier commits first.
 async fn commit_decision(store: &PartitionStore, call: &ScriptInvocation<'_>) -> Result<CommitResult, Error> {
     for _ in 0..COMMIT_ATTEMPTS {
         let (decision, stored, damage): (String, Vec<u8>, String) = store.run(call, "commit").await?;
@@ -223,7 +223,7 @@ async fn commit_decision(store: &PartitionStore, call: &ScriptInvocation<'_>) ->
             // A mark that cannot be decoded counts as missing. A lost checkpoint costs a replay of the log, and nothing
             // else.
             "refused" => return Ok(CommitResult::Refused { stored: decode::<CheckpointMark>(&stored).ok() }),
-            "unsettled" => store.settle().await?,
+            "incomplete" => store.complete().await?,
             _ => return Err(Error::transient(store.doing("commit"), "the staged chunks are gone")),
         }
     }

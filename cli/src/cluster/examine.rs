@@ -40,7 +40,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Time after which processes have written to a Redis that was emptied: they read its identity every three seconds, and
 /// renew their entries every five.
-const SETTLED: Duration = Duration::from_secs(6);
+const EMPTIED_REDIS_WAIT: Duration = Duration::from_secs(6);
 
 /// Time after its start in which a worker is listed in Redis.
 const LISTED: Duration = Duration::from_secs(10);
@@ -67,9 +67,9 @@ pub(crate) struct ClusterExamination {
 pub(crate) async fn examine(config: &Config) -> ClusterExamination {
     let (mut nats, mut redis) = tokio::join!(nats(config), redis(config));
     if let (Ok(of_nats), Ok(of_redis)) = (&nats, &redis)
-        && judge::may_pass(of_redis, &of_nats.schedulers, pulls(of_nats))
+        && judge::may_be_just_emptied(of_redis, &of_nats.schedulers, pulls(of_nats))
     {
-        sleep(SETTLED).await;
+        sleep(EMPTIED_REDIS_WAIT).await;
         (nats, redis) = tokio::join!(self::nats(config), self::redis(config));
     }
     let unlisted = unlisted(nats.as_ref().ok(), redis.as_ref().ok());

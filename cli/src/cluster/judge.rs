@@ -154,10 +154,15 @@ pub(super) fn same_redis(own: Option<&RedisIdentity>, schedulers: &[SchedulerSna
     same_redis::finding(own, schedulers)
 }
 
-/// Returns true if findings may be about a Redis that was emptied just now: schedulers report another identity of the data at the
+/// Returns true if Redis may have been emptied just now, so that findings about it would not last: schedulers report another identity of the data at the
 /// same address, or no worker is listed although some pull jobs.
-pub(super) fn may_pass(redis: &RedisSnapshot, schedulers: &[SchedulerSnapshot], pulls: usize) -> bool {
-    (redis.workers.is_empty() && pulls > 0) || same_redis::may_pass(redis.identity.as_ref(), schedulers)
+pub(super) fn may_be_just_emptied(
+    redis: &RedisSnapshot,
+    schedulers: &[SchedulerSnapshot],
+    pulls: usize,
+) -> bool {
+    (redis.workers.is_empty() && pulls > 0)
+        || same_redis::may_be_just_emptied(redis.identity.as_ref(), schedulers)
 }
 
 /// Returns the finding about the number of claims, which take memory of Redis until they expire.

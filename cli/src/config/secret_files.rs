@@ -12,7 +12,8 @@ use longshore_worker::mcp::Secrets;
 /// Size of the part of a file that is read. Credential files have some kilobytes.
 const LIMIT_BYTES: u64 = 64 * 1024;
 
-/// Adds each line with a part of a credential. A file that cannot be read is reported by its user.
+/// Adds each line with a part of a credential. A file that cannot be read is not reported here: the library that needs it
+/// fails with a better message.
 pub(super) fn add_lines(path: &Path, secrets: &mut Secrets) {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LIMIT_BYTES).read_to_string(&mut text));

@@ -1,6 +1,6 @@
-//! The unsettled partitions of a data directory: their runs, and the processes that execute them.
+//! The unfinished partitions of a data directory: their runs, and the processes that execute them.
 //!
-//! A partition is settled when its checkpoint covers its log and every run has ended; its stored rows are complete. The logs
+//! A partition is finished when its checkpoint covers its log and every run has ended; its stored rows are complete. The logs
 //! of the others are read to their ends.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,16 +13,16 @@ use longshore_scheduler::{DriverError, PartitionReader};
 use super::unopened;
 use crate::failure::Failure;
 
-/// The unsettled partitions as of one moment.
+/// The unfinished partitions as of one moment.
 #[derive(Default)]
 pub(crate) struct PartitionSurvey {
-    partitions: BTreeMap<Partition, UnsettledPartition>,
+    partitions: BTreeMap<Partition, UnfinishedPartition>,
     /// Partitions whose logs cannot be read. Only their last checkpoints are known.
     pub(crate) unreadable: Vec<(Partition, DriverError)>,
 }
 
-/// An unsettled partition.
-struct UnsettledPartition {
+/// An unfinished partition.
+struct UnfinishedPartition {
     /// State at the end of its log; `None` if the log cannot be read.
     observed: Option<PartitionReader>,
     /// The processes that held the partition before and after its log was read. A run is interrupted only if neither
@@ -31,28 +31,29 @@ struct UnsettledPartition {
 }
 
 impl PartitionSurvey {
-    /// Reads every unsettled partition.
+    /// Reads every unfinished partition.
     pub(crate) async fn of(store: &Embedded) -> Result<Self, Failure> {
         let mut survey = Self::default();
         for (partition, state) in store.partitions().await.map_err(unopened)? {
-            if !is_settled(&state) {
+            if !is_finished(&state) {
                 survey.add(store, partition).await?;
             }
         }
         Ok(survey)
     }
 
-    /// Reads every unsettled partition that no process holds. The unended runs of these partitions are interrupted.
+    /// Reads every unfinished partition that no process holds. The unended runs of these partitions are interrupted.
     pub(crate) async fn of_unheld(store: &Embedded) -> Result<Self, Failure> {
         let mut survey = Self::default();
         for (partition, state) in store.partitions().await.map_err(unopened)? {
-            if !is_settled(&state) && store.holder(partition).map_err(unopened)?.is_none() {
+            if !is_finished(&state) && store.holder(partition).map_err(unopened)?.is_none() {
                 survey.add(store, partition).await?;
             }
         }
         Ok(survey)
     }
 
+    /// Reads a partition, and the processes that hold it before and after.
     async fn add(&mut self, store: &Embedded, partition: Partition) -> Result<(), Failure> {
         let before = store.holder(partition).map_err(unopened)?;
         let observed = match PartitionReader::open(store.backend(), partition).await {
@@ -64,7 +65,7 @@ impl PartitionSurvey {
         };
         let after = store.holder(partition).map_err(unopened)?;
         let holders = before.into_iter().chain(after).collect();
-        self.partitions.insert(partition, UnsettledPartition { observed, holders });
+        self.partitions.insert(partition, UnfinishedPartition { observed, holders });
         Ok(())
     }
 
@@ -94,10 +95,10 @@ impl PartitionSurvey {
         runs.filter(|run| run.status == RunStatus::Interrupted).map(|run| run.run).collect()
     }
 
-    /// Returns the unsettled partitions in which every run has ended: their process was killed after its last run ended and
+    /// Returns the unfinished partitions in which every run has ended: their process was killed after its last run ended and
     /// before a checkpoint said so.
     pub(crate) fn ended(&self) -> BTreeSet<Partition> {
-        let has_ended = |partition: &UnsettledPartition| {
+        let has_ended = |partition: &UnfinishedPartition| {
             let observed = partition.observed.as_ref();
             observed.is_some_and(|observed| observed.summaries().iter().all(|run| run.status.is_terminal()))
         };
@@ -121,6 +122,6 @@ impl PartitionSurvey {
 }
 
 /// Returns true if the stored rows of a partition are complete, in a format that this version reads.
-fn is_settled(state: &PartitionState) -> bool {
-    state.is_settled() && state.checkpoint.as_ref().is_some_and(|mark| mark.version == STATE_VERSION)
+fn is_finished(state: &PartitionState) -> bool {
+    state.is_finished() && state.checkpoint.as_ref().is_some_and(|mark| mark.version == STATE_VERSION)
 }

@@ -92,7 +92,7 @@ fn bytes(plan: &Arc<Plan>, runs: u128, finished: usize) -> u128 {
         let record = Record { seq: Seq(seq), part: 0, at: Timestamp::from_millis(1), event };
         machine.apply(&record, &mut Effects::new()).expect("the record is applied");
     }
-    // What a checkpoint needs is dropped after each one.
+    // The changes for the next checkpoint are dropped, as after each checkpoint.
     machine.discard_unsaved();
     assert_eq!(machine.live_run_count() as u128, runs);
     let bytes = dhat::HeapStats::get().curr_bytes.saturating_sub(before);

@@ -59,7 +59,7 @@ fn settled(run: RunId, step: usize) -> Event {
     }
 }
 
-/// Returns a group of calls, as a plan that no text has.
+/// Returns the plan of a group of calls. A workflow as text is limited to 1,000 steps.
 fn group(members: usize) -> Arc<Plan> {
     let step = |path: String, parent: Option<StepIndex>, kind: StepKind| Step {
         path: path.parse().expect("a path"),

@@ -1,12 +1,30 @@
-//! Timers that fired.
+//! Timers: asks the log to fire those that are due, and applies those that fired.
 
-use longshore_proto::{Epoch, StepStatus, Timer, Timestamp};
+use longshore_proto::{Epoch, Event, StepStatus, Timer, Timestamp};
 use longshore_workflow::{Plan, StepIndex};
 
-use super::timers::{StepTimer, TimerKey};
+use super::timer_key::{StepTimer, TimerKey};
 use super::{Effect, Effects, KnownPlan, Machine, RecordIgnored, Run, dispatch, grants, stop};
 
+/// Maximum number of timers that one tick fires. One durable write has room for them; the others follow in the next tick.
+const FIRED_PER_TICK: usize = 1_000;
+
 impl Machine {
+    /// Adds one effect for each timer that is due by the leader's clock: the append of the event that it fired.
+    pub fn tick(&mut self, clock: Timestamp, effects: &mut Effects) {
+        for _ in 0..FIRED_PER_TICK {
+            let Some((run, key)) = self.timers.ask(clock) else { return };
+            if let Some(kind) = self.live.get(&run).and_then(|run| run.timer_kind(key)) {
+                effects.push(Effect::Append(Event::Fired { epoch: self.epoch, timer: Timer { run, kind } }));
+            }
+        }
+    }
+
+    /// Returns the time when the next [`Machine::tick`] is due.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.timers.first()
+    }
+
     /// Applies the event that a timer fired.
     pub(super) fn fire(
         &mut self,

@@ -13,12 +13,9 @@ use longshore_workflow::{Plan, StepIndex};
 use serde::{Deserialize, Serialize};
 
 use super::step::Step;
-use super::timers::{StepTimer, TimerKey};
+use super::timer_key::{StepTimer, TimerChange, TimerKey};
 use order::Order;
 use tally::{Footprint, Tally};
-
-/// A change of a timer: its new time, or `None` if it is no longer set.
-pub(super) type TimerChange = (TimerKey, Option<Timestamp>, Option<Timestamp>);
 
 /// One execution of a list of steps.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -364,7 +364,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_out_is_always_in_the_state_and_every_run_comes_to_an_end(
+    fn every_job_in_the_queue_is_in_the_state_and_every_run_ends(
         seed: u64,
         inputs in prop::collection::vec(history_input(), 1..80),
     ) {

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use longshore_proto::{IN_PLACE_RETRY_LIMIT, RunId, StepStatus, TimerKind, Timestamp};
-use longshore_workflow::{CallStep, Plan, StepIndex};
+use longshore_workflow::{CallStep, Plan};
 
 use super::Run;
-use super::frame::TimerChange;
+use super::timer_key::{StepTimer, TimerChange, TimerKey};
 
 /// Several times the time that a queue takes to notice that a worker is gone and to find another one. A queue rejects a job
 /// that is sent again while it is queued, so an early one costs a message.
@@ -25,49 +25,6 @@ pub(super) fn lost_timeout(call: &CallStep, sent: u32) -> Duration {
     let attempt = call.max_timeout.saturating_add(IN_PLACE_RETRY_LIMIT);
     let once = attempt.saturating_mul(call.retry.attempts).saturating_add(LOST_AFTER);
     once.saturating_mul(1 << sent.min(DOUBLINGS))
-}
-
-/// A timer of a run.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum TimerKey {
-    /// The deadline of the run.
-    Run,
-    /// A timer of a step.
-    Step(StepNumber, StepTimer),
-}
-
-/// The index of a step in half the memory: there is a timer for each outstanding call.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct StepNumber(u32);
-
-impl From<StepIndex> for StepNumber {
-    fn from(index: StepIndex) -> Self {
-        // Plans are bounded far below the limit of the type.
-        Self(u32::try_from(index.0).unwrap_or(u32::MAX))
-    }
-}
-
-impl From<StepNumber> for StepIndex {
-    fn from(number: StepNumber) -> Self {
-        Self(number.0 as usize)
-    }
-}
-
-/// A timer of a step.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum StepTimer {
-    /// The start of the next attempt, or the moment when the outstanding job is taken for lost.
-    Call,
-    /// The end of the wait for a sign of life of the worker that makes a granted call.
-    Doubt,
-    /// The end of the wait for the report of a recalled call.
-    Grace,
-    /// The deadline of a group.
-    Deadline,
-}
-
-impl StepTimer {
-    pub(super) const ALL: [Self; 4] = [Self::Call, Self::Doubt, Self::Grace, Self::Deadline];
 }
 
 /// The timers of all live runs by time.

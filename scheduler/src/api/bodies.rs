@@ -5,8 +5,8 @@ use longshore_proto::{RunId, StepPath, SubmitBody, Timestamp, WorkflowName, trun
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::ApiRequest;
 use super::filters::{LabelFilter, StatusFilter};
+use super::request::ApiRequest;
 use crate::blocking::SMALL_BYTES;
 use crate::refusal::Refusal;
 use crate::value_count::{LOST_DIGITS, REQUEST_LIMIT_BYTES, REQUEST_VALUE_LIMIT, check_json, loses_digits};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use longshore_machine::Run;
+use longshore_machine::{Run, RunValue};
 use longshore_ports::{Backend, Catalog, DeadLetters, RunPage, RunQuery, RunRow, WorkflowVersion};
 use longshore_proto::{IdError, Incarnation, Namespace, Partition, RunId, RunView, Seq, Signal, SubmitBody};
 use serde::Serialize;
@@ -20,8 +20,10 @@ use super::bodies::{
     CancelBody, DeadLetterBody, DeadLettersBody, EmptyBody, GetBody, ListBody, OutputBody, PushBody,
     WorkflowBody, read,
 };
+use super::error_response::ErrorResponse;
+use super::request::{Api, ApiRequest, Verb};
 use super::run_value::ValueReader;
-use super::{Api, ApiRequest, ErrorResponse, Verb, truncate, waiting};
+use super::{truncate, waiting};
 use crate::audit::audit_request;
 use crate::outputs::fill_outputs;
 use crate::refusal::Refusal;
@@ -45,7 +47,7 @@ pub struct RequestHandlers {
     pub(super) submits: Arc<SubmitHandler>,
     catalog: Arc<dyn Catalog>,
     pub(super) dead_letters: Arc<dyn DeadLetters>,
-    pub(super) values: ValueReader,
+    values: ValueReader,
 }
 
 #[async_trait]
@@ -68,7 +70,8 @@ impl RequestHandlers {
         catalog: Arc<dyn Catalog>,
         dead_letters: Arc<dyn DeadLetters>,
     ) -> Self {
-        Self { backend, submits, catalog, dead_letters, values: ValueReader::default() }
+        let values = ValueReader::new(Arc::clone(&backend.blobs));
+        Self { backend, submits, catalog, dead_letters, values }
     }
 
     async fn handle(&self, verb: Verb, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
@@ -81,7 +84,8 @@ impl RequestHandlers {
             }
             Verb::Output => {
                 let OutputBody { run, step, content, offset, .. } = read(request).await?;
-                document(self.value(namespace, run, step, content, offset).await?)
+                let row = self.find(namespace, run).await?;
+                document(self.values.part(&row, &RunValue::of(step, content), offset).await?)
             }
             Verb::List => self.handle_list(request).await,
             Verb::Cancel => self.handle_cancel(request).await,

@@ -1,13 +1,13 @@
-//! Requests for values of runs, in parts that fit into a message.
+//! Values of runs, in parts that fit into a message.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use longshore_machine::{Run, RunValue};
-use longshore_proto::{Digest, Namespace, Payload, RunId, StepPath};
+use longshore_ports::{Blobs, RunRow};
+use longshore_proto::{Digest, Payload, RunId};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
-use super::RequestHandlers;
 use crate::refusal::Refusal;
 
 /// Size of a part, in bytes. A part is a string within a JSON text, so a quote takes two bytes: twice this size fits into a
@@ -31,46 +31,43 @@ pub(super) struct ValuePart {
     text: String,
 }
 
-/// Reader of large values: bounds concurrent reads, and caches the last value for the next request.
+/// Reader of values: bounds concurrent reads of large ones, and caches the last one for the next request.
 pub(super) struct ValueReader {
+    blobs: Arc<dyn Blobs>,
     permits: Semaphore,
     cached: Mutex<Option<(Digest, Arc<Vec<u8>>)>>,
 }
 
-impl Default for ValueReader {
-    fn default() -> Self {
-        Self { permits: Semaphore::new(CONCURRENT_READS), cached: Mutex::default() }
+impl ValueReader {
+    pub(super) fn new(blobs: Arc<dyn Blobs>) -> Self {
+        Self { blobs, permits: Semaphore::new(CONCURRENT_READS), cached: Mutex::default() }
     }
-}
 
-impl RequestHandlers {
     /// Returns the part of a run's value that begins at an offset.
-    pub(super) async fn value(
+    pub(super) async fn part(
         &self,
-        namespace: &Namespace,
-        run: RunId,
-        step: Option<StepPath>,
-        is_content: bool,
+        row: &RunRow,
+        wanted: &RunValue,
         offset: usize,
     ) -> Result<ValuePart, Refusal> {
-        let row = self.find(namespace, run).await?;
+        let run = row.summary.run;
         let state = Run::decode(&row.state).map_err(|error| Refusal::Unreadable { run, error })?;
-        match state.value(&RunValue::of(step, is_content))? {
+        match state.value(wanted)? {
             Payload::Inline(value) => part(value.to_string().as_bytes(), offset),
             Payload::Blob { digest, .. } => {
                 // The semaphore is never closed.
-                let _permit = self.values.permits.acquire().await;
+                let _permit = self.permits.acquire().await;
                 part(&self.large_value(run, digest).await?, offset)
             }
         }
     }
 
     async fn large_value(&self, run: RunId, digest: Digest) -> Result<Arc<Vec<u8>>, Refusal> {
-        let cached = || self.values.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = || self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, bytes)) = cached().as_ref().filter(|(cached, _)| *cached == digest) {
             return Ok(Arc::clone(bytes));
         }
-        let bytes = self.backend.blobs.get(digest).await?.ok_or(Refusal::ValueGone { run, digest })?;
+        let bytes = self.blobs.get(digest).await?.ok_or(Refusal::ValueGone { run, digest })?;
         let bytes = Arc::new(bytes);
         if bytes.len() <= CACHED_BYTES {
             *cached() = Some((digest, Arc::clone(&bytes)));

@@ -1,4 +1,4 @@
-//! Recalls of jobs that are not sent yet.
+//! Unsent recalls of jobs.
 //!
 //! A recall informs workers that an outcome is no longer wanted. It saves work and decides nothing, so the driver neither waits
 //! for a recall nor fails because of one. Recalls that arrive while a request is under way are sent together with the next

@@ -16,10 +16,12 @@ use tracing::debug;
 
 use crate::refusal::Refusal;
 
-/// Age at which the fullness of a log below half of the limit is measured again in the background, and the longest time
-/// that it is used meanwhile. Other schedulers may fill the log, but hardly within so short a time.
-const SPACIOUS_REFRESH: Duration = Duration::from_secs(2);
-const SPACIOUS_MAX_AGE: Duration = Duration::from_secs(30);
+/// Age at which the fullness of a log below half of the limit is measured again in the background.
+const HALF_FREE_REFRESH_AGE: Duration = Duration::from_secs(2);
+
+/// Longest time that the fullness of a log below half of the limit is used. Other schedulers may fill the log, but hardly within
+/// so short a time.
+const HALF_FREE_MAX_AGE: Duration = Duration::from_secs(30);
 
 /// Longest time that the fullness of any other log is used. Submits that are admitted meanwhile take a small part of the rest.
 const MAX_AGE: Duration = Duration::from_millis(250);
@@ -73,7 +75,7 @@ impl LogRoom {
         join_all(checks).await.into_iter().collect()
     }
 
-    /// Returns the last measurement, unless it is too old.
+    /// Returns the last measured fullness, unless it is too old. Starts a measurement in the background if it soon will be.
     fn cached(&self, partition: Partition) -> Option<u64> {
         let mut measurements = lock(&self.measurements);
         let last = measurements.get_mut(&partition)?;
@@ -81,13 +83,14 @@ impl LogRoom {
         if last.percent >= ADMISSION_LIMIT_PERCENT / 2 {
             return (age < MAX_AGE).then_some(last.percent);
         }
-        if age >= SPACIOUS_REFRESH && !last.is_refreshing {
+        if age >= HALF_FREE_REFRESH_AGE && !last.is_refreshing {
             last.is_refreshing = true;
             self.refresh(partition);
         }
-        (age < SPACIOUS_MAX_AGE).then_some(last.percent)
+        (age < HALF_FREE_MAX_AGE).then_some(last.percent)
     }
 
+    /// Measures a log in the background.
     fn refresh(&self, partition: Partition) {
         let (log, measurements) = (Arc::clone(&self.log), Arc::clone(&self.measurements));
         self.refreshes.spawn(async move {
@@ -173,7 +176,7 @@ mod tests {
         let room = LogRoom::new(log.clone());
         assert!(room.check(P0).await.is_ok());
         log.set(90);
-        advance(SPACIOUS_REFRESH).await;
+        advance(HALF_FREE_REFRESH_AGE).await;
         for _ in 0..2 {
             assert!(room.check(P0).await.is_ok(), "by the last measurement");
         }
@@ -188,13 +191,13 @@ mod tests {
         let room = LogRoom::new(log.clone());
         assert!(room.check(P0).await.is_ok());
         log.set(90);
-        advance(SPACIOUS_MAX_AGE).await;
+        advance(HALF_FREE_MAX_AGE).await;
         assert!(room.check(P0).await.is_err());
         log.set(0);
         advance(MAX_AGE).await;
         assert!(room.check(P0).await.is_ok());
         log.set(101);
-        advance(SPACIOUS_REFRESH).await;
+        advance(HALF_FREE_REFRESH_AGE).await;
         assert!(room.check(P0).await.is_ok(), "by the last measurement");
         yield_now().await;
         assert!(room.check(P0).await.is_err());

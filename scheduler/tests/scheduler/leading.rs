@@ -162,7 +162,7 @@ async fn after_a_crash_only_outstanding_jobs_are_sent_again() {
 async fn a_checkpoint_that_contradicts_the_log_is_not_used() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
-    // Its calls may be repeated: others are in doubt now.
+    // A log that lost its end leaves other calls in doubt, so these are safe to repeat.
     let safe = CHAIN.replace("call: s/t,", "call: s/t, retry: 2,");
     let (run, _) = leader.submit(&safe, json!({})).await;
     let job = leader.pull().await.job.id;
@@ -256,7 +256,7 @@ async fn a_retry_is_sent_at_its_time_as_a_new_job() {
     let fault = Fault::new(FaultClass::Unavailable, "away");
     let before = longshore_ports::clock::now();
     let delay = Duration::from_millis(300);
-    // By the worker's clock, by which its attempt ended at 2 ms.
+    // The time is that of the worker's clock, at which the attempt ended at 2 ms.
     let at = Timestamp::from_millis(2).plus(delay);
     leader.settle(first, Settlement::Again { at, fault }).await;
     let second = leader.pull().await;

@@ -106,7 +106,7 @@ async fn acknowledged_runs_end_once_whatever_is_killed() {
     let size = Size::of_this_test();
     let count = size.runs;
     println!("KILL_SEED={seed}");
-    let nats = NatsServer::start_always().await;
+    let nats = NatsServer::start_syncing_always().await;
     let mut cluster = Cluster::start_on(nats, scratch(), SCHEDULERS, WORKERS).await;
     for file in ["chain.json", "once.json"] {
         cluster.client(["workflows", "push", file]).run().await.expecting(0);

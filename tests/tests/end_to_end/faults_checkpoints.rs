@@ -11,7 +11,7 @@ use longshore_ports::{
 };
 use longshore_proto::RunStatus;
 use longshore_redis::{Redis, RedisConfig};
-use longshore_tests::checkpoint_commits::{LOG, delta, full, mark, numbered, row, rows, run};
+use longshore_tests::checkpoint_commits::{PARTITION, delta, full, full_in_chunks, mark, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::wait::{until, until_some};
 use longshore_tls::TlsFiles;
@@ -28,11 +28,11 @@ async fn connect(server: &RedisServer) -> Arc<dyn Checkpoints> {
 }
 
 async fn accept(checkpoints: &dyn Checkpoints, delta: CheckpointDelta) {
-    assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), CommitResult::Accepted);
+    assert_eq!(checkpoints.commit(PARTITION, delta.into()).await.expect("answers"), CommitResult::Accepted);
 }
 
 async fn load(checkpoints: &dyn Checkpoints) -> Option<LoadedCheckpoint> {
-    checkpoints.load(LOG).await.expect("answers")
+    checkpoints.load(PARTITION).await.expect("answers")
 }
 
 /// Asks until there is an answer. Every error must be one after which another attempt can help.
@@ -51,7 +51,7 @@ async fn commits_interrupted_by_a_killed_server_are_complete_or_absent() {
         let committing = async {
             let mut seq = round * 10_000;
             // Each commit replaces the state of every run with the number of the commit.
-            while let Ok(committed) = checkpoints.commit(LOG, numbered(seq).into()).await {
+            while let Ok(committed) = checkpoints.commit(PARTITION, full_in_chunks(seq).into()).await {
                 assert_eq!(committed, CommitResult::Accepted);
                 acknowledged.store(seq, Ordering::Relaxed);
                 seq += 1;
@@ -64,7 +64,7 @@ async fn commits_interrupted_by_a_killed_server_are_complete_or_absent() {
         tokio::join!(committing, killing);
         let acknowledged = acknowledged.load(Ordering::Relaxed);
         server.start_again().await;
-        let loaded = at_last(async || checkpoints.load(LOG).await).await.expect("a checkpoint");
+        let loaded = at_last(async || checkpoints.load(PARTITION).await).await.expect("a checkpoint");
         assert!(
             loaded.mark.seq.0 >= acknowledged,
             "acknowledged up to {acknowledged}, found {}",
@@ -119,7 +119,7 @@ async fn a_delta_onto_a_damaged_checkpoint_is_refused() {
         }
         accept(&*checkpoints, full(1, rows(1..10))).await;
         let _: redis::Value = server.ask(damage);
-        let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3)).into()).await.expect("answers");
+        let committed = checkpoints.commit(PARTITION, delta(1, 2, rows(1..3)).into()).await.expect("answers");
         assert_eq!(committed, CommitResult::Refused { stored: None }, "{damage:?}");
     }
 }
@@ -134,7 +134,7 @@ async fn one_of_two_leaders_commits() {
         for (leader, seq) in leaders.iter().cloned().zip([base + 1, base + 2]) {
             commits.spawn(async move {
                 let committed =
-                    leader.commit(LOG, delta(base, seq, rows(0..size)).into()).await.expect("answers");
+                    leader.commit(PARTITION, delta(base, seq, rows(0..size)).into()).await.expect("answers");
                 (seq, committed)
             });
         }
@@ -176,16 +176,16 @@ async fn checkpoint_of_many_pieces_is_read_as_one() {
 async fn checkpoint_is_read_completely_while_others_are_written() {
     let server = RedisServer::start().await;
     let (reader, writer) = (connect(&server).await, connect(&server).await);
-    accept(&*writer, numbered(1)).await;
+    accept(&*writer, full_in_chunks(1)).await;
     let writing = async {
         for seq in 2..8 {
-            accept(&*writer, numbered(seq)).await;
+            accept(&*writer, full_in_chunks(seq)).await;
         }
     };
     let reading = async {
         let mut seen = Vec::new();
         while seen.last() != Some(&7) {
-            let loaded = at_last(async || reader.load(LOG).await).await.expect("a checkpoint");
+            let loaded = at_last(async || reader.load(PARTITION).await).await.expect("a checkpoint");
             let number = loaded.mark.seq.0.to_string().into_bytes();
             assert!(loaded.live.len() == 3_000 && loaded.live.iter().all(|(_, state)| *state == number));
             seen.push(loaded.mark.seq.0);

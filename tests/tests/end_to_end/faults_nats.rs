@@ -174,7 +174,9 @@ async fn kill_in_the_middle_of_appends(mut server: NatsServer) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_go_as_atomic_batches_only_where_each_message_costs_an_fsync() {
-    for (server, expected) in [(NatsServer::start().await, false), (NatsServer::start_always().await, true)] {
+    for (server, expected) in
+        [(NatsServer::start().await, false), (NatsServer::start_syncing_always().await, true)]
+    {
         let nats = connect(&server).await;
         let status = nats.batch_status();
         assert_eq!((status.setting, status.used), (BatchSetting::Auto, None));
@@ -200,7 +202,7 @@ async fn server_killed_during_appends_loses_no_acknowledged_entry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_with_sync_always_killed_during_appends_loses_no_acknowledged_entry() {
-    kill_in_the_middle_of_appends(NatsServer::start_always().await).await;
+    kill_in_the_middle_of_appends(NatsServer::start_syncing_always().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -413,7 +415,7 @@ async fn message_above_the_limit_of_the_server_is_refused_for_good() {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_appends_are_dense_where_each_costs_an_fsync() {
     const APPENDERS: u64 = 200;
-    let server = NatsServer::start_always().await;
+    let server = NatsServer::start_syncing_always().await;
     let nats = connect(&server).await;
     let mut appenders = JoinSet::new();
     for appender in 0..APPENDERS {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, Error, LoadedCheckpoint, RunQuery, clock};
 use longshore_proto::{ClaimKey, ClaimResult, NodeId, RunStatus, Timestamp};
 use longshore_redis::{ConnectError, Persistence, Redis, RedisConfig};
-use longshore_tests::checkpoint_commits::{LOG, delta, full, mark, row, rows, run};
+use longshore_tests::checkpoint_commits::{PARTITION, delta, full, mark, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::wait::until_some;
 use longshore_tls::TlsFiles;
@@ -34,11 +34,11 @@ async fn refused(config: RedisConfig) -> ConnectError {
 }
 
 async fn accept(checkpoints: &dyn Checkpoints, delta: CheckpointDelta) {
-    assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), CommitResult::Accepted);
+    assert_eq!(checkpoints.commit(PARTITION, delta.into()).await.expect("answers"), CommitResult::Accepted);
 }
 
 async fn load(checkpoints: &dyn Checkpoints) -> Option<LoadedCheckpoint> {
-    checkpoints.load(LOG).await.expect("answers")
+    checkpoints.load(PARTITION).await.expect("answers")
 }
 
 fn claim_key() -> ClaimKey {
@@ -128,17 +128,17 @@ async fn restarted_server_is_used_again() {
     for _ in 0..3 {
         let away = redis.ping().await.expect_err("no server runs");
         assert!(away.retryable && away.to_string().contains(&place), "{away}");
-        assert!(checkpoints.load(LOG).await.expect_err("no server runs").retryable);
+        assert!(checkpoints.load(PARTITION).await.expect_err("no server runs").retryable);
         assert!(
             checkpoints
-                .commit(LOG, delta(1, 2, Vec::new()).into())
+                .commit(PARTITION, delta(1, 2, Vec::new()).into())
                 .await
                 .expect_err("no server runs")
                 .retryable
         );
     }
     server.start_again().await;
-    assert_eq!(at_last(async || checkpoints.load(LOG).await).await, before);
+    assert_eq!(at_last(async || checkpoints.load(PARTITION).await).await, before);
     accept(&*checkpoints, delta(1, 2, rows(5..15))).await;
     let asked = at_last(async || claims.claim(&claim_key(), &node("b"), HOUR).await).await;
     assert!(matches!(asked, ClaimResult::Busy { .. }), "{asked:?}");
@@ -154,7 +154,7 @@ async fn emptied_server_has_no_checkpoint_and_no_claims() {
     server.flushall();
     assert_eq!(load(&*checkpoints).await, None);
     assert!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.is_empty());
-    let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3)).into()).await.expect("answers");
+    let committed = checkpoints.commit(PARTITION, delta(1, 2, rows(1..3)).into()).await.expect("answers");
     assert_eq!(committed, CommitResult::Refused { stored: None });
     assert!(!claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"), "no node holds it");
     assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), ClaimResult::Won);
@@ -171,7 +171,7 @@ async fn full_server_is_reported_and_used_again_when_it_has_room() {
     let large = |seq| delta(seq, seq + 1, vec![row(100 + seq, RunStatus::Running, vec![7; 1 << 20])]);
     let mut seq = 1;
     let error = loop {
-        match checkpoints.commit(LOG, large(seq).into()).await {
+        match checkpoints.commit(PARTITION, large(seq).into()).await {
             Ok(committed) => assert_eq!(committed, CommitResult::Accepted),
             Err(error) => break error,
         }
@@ -199,7 +199,7 @@ async fn expired_runs_make_room_on_a_full_server() {
     let used = size("used_memory") - size("mem_clients_normal") - size("mem_not_counted_for_evict");
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", &used.to_string()]);
     let more = |seq| delta(seq, seq + 1, vec![row(KEPT + seq, RunStatus::Running, vec![7; 100_000])]);
-    let error = checkpoints.commit(LOG, more(1).into()).await.expect_err("it is full");
+    let error = checkpoints.commit(PARTITION, more(1).into()).await.expect_err("it is full");
     assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
     accept(&*checkpoints, CheckpointDelta { expired: (0..KEPT / 2).map(run).collect(), ..more(1) }).await;
     accept(&*checkpoints, more(2)).await;
@@ -249,8 +249,8 @@ async fn clusters_with_different_prefixes_are_separate() {
     let other = other.expect("connects");
     accept(&*one.checkpoints(), full(1, rows(1..10))).await;
     assert_eq!(load(&*other.checkpoints()).await, None);
-    assert!(one.lease().hold(LOG, &node("a"), HOUR).await.expect("answers"));
-    assert!(other.lease().hold(LOG, &node("b"), HOUR).await.expect("answers"));
+    assert!(one.lease().hold(PARTITION, &node("a"), HOUR).await.expect("answers"));
+    assert!(other.lease().hold(PARTITION, &node("b"), HOUR).await.expect("answers"));
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn status_counts_checkpoints_and_claims() {
     let redis = connect(&server).await;
     accept(&*redis.checkpoints(), full(1, rows(1..10))).await;
     redis.claims().claim(&claim_key(), &node("a"), HOUR).await.expect("answers");
-    redis.lease().hold(LOG, &node("a"), HOUR).await.expect("answers");
+    redis.lease().hold(PARTITION, &node("a"), HOUR).await.expect("answers");
     let leases = redis.lease();
     leases.announce_scheduler(&node("a"), HOUR).await.expect("answers");
     leases.announce_scheduler(&node("b"), HOUR).await.expect("answers");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, RunQuery, RunRow, WorkerEntry, clock};
 use longshore_proto::{ClaimKey, ClaimResult, NodeId, RunStatus, Timestamp};
 use longshore_redis::{Redis, RedisConfig};
-use longshore_tests::checkpoint_commits::{LOG, delta, full, row, rows, run};
+use longshore_tests::checkpoint_commits::{PARTITION, delta, full, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tls::TlsFiles;
 use tokio::time::timeout;
@@ -51,7 +51,7 @@ async fn full_server_is_read() {
     let server = RedisServer::start().await;
     let checkpoints = connect(&server).await.checkpoints();
     let stored = rows(1..10);
-    checkpoints.commit(LOG, full(1, stored.clone()).into()).await.expect("answers");
+    checkpoints.commit(PARTITION, full(1, stored.clone()).into()).await.expect("answers");
     let before = looked_up(&*checkpoints).await;
     fill(&server);
     assert_eq!(looked_up(&*checkpoints).await, before);
@@ -59,7 +59,7 @@ async fn full_server_is_read() {
     assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.len(), 9);
     let namespace = "default".parse().expect("a namespace");
     assert_eq!(checkpoints.count_live(&namespace).await.expect("counts"), 6);
-    let loaded = checkpoints.load(LOG).await.expect("answers").expect("a checkpoint");
+    let loaded = checkpoints.load(PARTITION).await.expect("answers").expect("a checkpoint");
     assert_eq!((loaded.live.len(), loaded.finished.len()), (6, 3));
 }
 
@@ -67,11 +67,11 @@ async fn full_server_is_read() {
 async fn run_is_read_from_a_commit_whose_rows_are_not_applied_yet() {
     let server = RedisServer::start().await;
     let checkpoints = connect(&server).await.checkpoints();
-    checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");
+    checkpoints.commit(PARTITION, full(1, rows(1..10)).into()).await.expect("answers");
     // A leader that may not apply the rows leaves them in the commit.
     let _: String = server.ask(&["ACL", "SETUSER", "default", "-hrandfield"]);
     let changed = (5..15).map(|n| row(n, RunStatus::Cancelling, b"newer".to_vec())).collect();
-    let committed = checkpoints.commit(LOG, full(2, changed).into()).await.expect("answers");
+    let committed = checkpoints.commit(PARTITION, full(2, changed).into()).await.expect("answers");
     assert_eq!(committed, CommitResult::Accepted);
     assert!(server.ask::<u64>(&["LLEN", "ls:{p00}:redo"]) > 0);
     let before = looked_up(&*checkpoints).await;
@@ -93,10 +93,10 @@ async fn full_server_accepts_leases_and_lists_of_processes() {
     let redis = connect(&server).await;
     let (lease, catalog) = (redis.lease(), redis.catalog());
     fill(&server);
-    assert!(lease.hold(LOG, &node("a"), HOUR).await.expect("answers"));
-    assert!(!lease.hold(LOG, &node("b"), HOUR).await.expect("answers"));
-    lease.release(LOG, &node("a")).await.expect("answers");
-    assert!(lease.hold(LOG, &node("b"), HOUR).await.expect("answers"));
+    assert!(lease.hold(PARTITION, &node("a"), HOUR).await.expect("answers"));
+    assert!(!lease.hold(PARTITION, &node("b"), HOUR).await.expect("answers"));
+    lease.release(PARTITION, &node("a")).await.expect("answers");
+    assert!(lease.hold(PARTITION, &node("b"), HOUR).await.expect("answers"));
     lease.announce_scheduler(&node("a"), HOUR).await.expect("answers");
     assert_eq!(lease.announce_scheduler(&node("b"), HOUR).await.expect("answers"), [node("a"), node("b")]);
     let worker = WorkerEntry {
@@ -136,21 +136,21 @@ async fn full_server_accepts_a_checkpoint_that_replaces_a_useless_one() {
     let checkpoints = connect(&server).await.checkpoints();
     let large = |n| row(n, RunStatus::Succeeded, vec![7; 4096]);
     let stored = full(9, (0..2_000).map(large).collect());
-    checkpoints.commit(LOG, stored.clone().into()).await.expect("answers");
+    checkpoints.commit(PARTITION, stored.clone().into()).await.expect("answers");
     let about: String = server.ask(&["INFO", "memory"]);
     let used = about.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a size");
     let used: u64 = used.trim().parse().expect("a size");
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", &(used / 2).to_string()]);
     // A leader that did not find the stored one useless deletes nothing.
     let other = full(1, rows(1..10));
-    let refused = checkpoints.commit(LOG, other.clone().into()).await.expect_err("no room");
+    let refused = checkpoints.commit(PARTITION, other.clone().into()).await.expect_err("no room");
     assert!(refused.retryable && refused.to_string().contains("maxmemory"), "{refused}");
     assert_eq!(server.ask::<u64>(&["HLEN", "ls:{p00}:done"]), 2_000);
     // Memory is freed in the background.
     let other = Arc::new(CheckpointDelta { invalid: Some(stored.mark), ..other });
     let committed = async {
         loop {
-            match checkpoints.commit(LOG, Arc::clone(&other)).await {
+            match checkpoints.commit(PARTITION, Arc::clone(&other)).await {
                 Ok(committed) => break committed,
                 Err(error) => assert!(error.retryable, "{error}"),
             }
@@ -158,18 +158,18 @@ async fn full_server_accepts_a_checkpoint_that_replaces_a_useless_one() {
     };
     let committed = timeout(Duration::from_secs(30), committed).await.expect("there is room at last");
     assert_eq!(committed, CommitResult::Accepted);
-    assert_eq!(checkpoints.load(LOG).await.expect("answers").expect("a checkpoint").live.len(), 6);
+    assert_eq!(checkpoints.load(PARTITION).await.expect("answers").expect("a checkpoint").live.len(), 6);
 }
 
 #[tokio::test]
 async fn full_server_refuses_a_commit_and_accepts_it_when_it_has_room() {
     let server = RedisServer::start().await;
     let checkpoints = connect(&server).await.checkpoints();
-    checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");
+    checkpoints.commit(PARTITION, full(1, rows(1..10)).into()).await.expect("answers");
     fill(&server);
-    let error = checkpoints.commit(LOG, delta(1, 2, rows(10..12)).into()).await.expect_err("no room");
+    let error = checkpoints.commit(PARTITION, delta(1, 2, rows(10..12)).into()).await.expect_err("no room");
     assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
-    let committed = checkpoints.commit(LOG, delta(1, 2, rows(10..12)).into()).await.expect("answers");
+    let committed = checkpoints.commit(PARTITION, delta(1, 2, rows(10..12)).into()).await.expect("answers");
     assert_eq!(committed, CommitResult::Accepted);
 }

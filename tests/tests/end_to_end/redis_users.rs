@@ -10,7 +10,7 @@ use std::time::Duration;
 use longshore_ports::ErrorCause;
 use longshore_proto::{ClaimKey, ClaimResult, NodeId, Timestamp};
 use longshore_redis::{ConnectError, Redis, RedisConfig, Role};
-use longshore_tests::checkpoint_commits::{LOG, delta, full, rows, run};
+use longshore_tests::checkpoint_commits::{PARTITION, delta, full, rows, run};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::redis_users::{self, users};
 use longshore_tests::wait::{until, until_some, until_true};
@@ -56,9 +56,9 @@ async fn write_as_each_role(server: &RedisServer) {
     assert_eq!(claimed, ClaimResult::Won);
     let scheduler = connect(server, "scheduler").await.expect("connects");
     let checkpoints = scheduler.checkpoints();
-    checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");
-    checkpoints.commit(LOG, delta(1, 2, rows(5..15)).into()).await.expect("answers");
-    scheduler.lease().hold(LOG, &node("a"), HOUR).await.expect("answers");
+    checkpoints.commit(PARTITION, full(1, rows(1..10)).into()).await.expect("answers");
+    checkpoints.commit(PARTITION, delta(1, 2, rows(5..15)).into()).await.expect("answers");
+    scheduler.lease().hold(PARTITION, &node("a"), HOUR).await.expect("answers");
     scheduler.lease().announce_scheduler(&node("a"), HOUR).await.expect("answers");
 }
 
@@ -172,7 +172,7 @@ async fn worker_reads_runs_and_may_not_write_them() {
     let checkpoints = worker.checkpoints();
     assert!(checkpoints.run(run(3)).await.expect("answers").is_some());
     assert_eq!(checkpoints.run(run(99)).await.expect("answers"), None);
-    let refused = checkpoints.commit(LOG, delta(2, 3, rows(1..2)).into()).await.expect_err("a refusal");
+    let refused = checkpoints.commit(PARTITION, delta(2, 3, rows(1..2)).into()).await.expect_err("a refusal");
     assert_eq!(refused.cause, ErrorCause::Denied, "{refused}");
     for key in ["rows", "live", "done", "redo", "old", "meta", "lease"] {
         let write = ["DEL", &format!("ls:{{p00}}:{key}")];

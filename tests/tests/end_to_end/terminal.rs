@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 /// The part of the question that does not depend on the file.
 const QUESTION: &str = "Type yes or no";
 
-/// Returns a server that creates a file when it is started, and ends.
-fn marking(name: &str) -> Value {
+/// Returns a servers file with one server, which creates a file when it is started, and ends.
+fn touching_server(name: &str) -> Value {
     json!({ "marks": { "command": "sh", "args": ["-c", format!("touch {name}; echo ${{TERM}}")], "env": { "A": "${HOME}" } } })
 }
 
@@ -28,7 +28,8 @@ fn was_started(scratch: &Scratch, name: &str) -> bool {
     scratch.path().join(name).exists()
 }
 
-async fn asked(scratch: &Scratch, state: &Path, answer: &str) -> (Option<i32>, String) {
+/// Runs `servers list` at a terminal and answers its question. Returns the exit code and the screen.
+async fn answer_question(scratch: &Scratch, state: &Path, answer: &str) -> (Option<i32>, String) {
     let mut terminal = TerminalSession::start(list(scratch, state));
     terminal.shows(QUESTION).await;
     terminal.types(answer);
@@ -37,8 +38,8 @@ async fn asked(scratch: &Scratch, state: &Path, answer: &str) -> (Option<i32>, S
 
 #[tokio::test]
 async fn found_servers_file_is_asked_about_once_for_each_content() {
-    let (scratch, state) = (Scratch::new(&marking("first")), Scratch::new(&json!({})));
-    let (code, screen) = asked(&scratch, state.path(), "no").await;
+    let (scratch, state) = (Scratch::new(&touching_server("first")), Scratch::new(&json!({})));
+    let (code, screen) = answer_question(&scratch, state.path(), "no").await;
     assert_eq!(code, Some(4), "{screen}");
     for part in [
         ".mcp.json was found and not named",
@@ -51,26 +52,26 @@ async fn found_servers_file_is_asked_about_once_for_each_content() {
     }
     assert!(!was_started(&scratch, "first"), "nothing runs before the answer, or after a no");
 
-    let (_, screen) = asked(&scratch, state.path(), "yes").await;
+    let (_, screen) = answer_question(&scratch, state.path(), "yes").await;
     assert!(was_started(&scratch, "first"), "{screen}");
 
     let (_, screen) = TerminalSession::start(list(&scratch, state.path())).end().await;
     assert!(!screen.contains(QUESTION), "the answer is remembered\n{screen}");
 
-    scratch.servers(&marking("second"));
-    let (code, screen) = asked(&scratch, state.path(), "").await;
+    scratch.servers(&touching_server("second"));
+    let (code, screen) = answer_question(&scratch, state.path(), "").await;
     assert!(screen.contains("has changed since you trusted it"), "{screen}");
     assert_eq!((code, was_started(&scratch, "second")), (Some(4), false), "no answer is a no\n{screen}");
 }
 
 #[tokio::test]
 async fn named_or_trusted_servers_file_is_not_asked_about() {
-    let (scratch, state) = (Scratch::new(&marking("named")), Scratch::new(&json!({})));
+    let (scratch, state) = (Scratch::new(&touching_server("named")), Scratch::new(&json!({})));
     let named = list(&scratch, state.path()).env("LONGSHORE_MCP_CONFIG", ".mcp.json");
     let (_, screen) = TerminalSession::start(named).end().await;
     assert!(was_started(&scratch, "named") && !screen.contains(QUESTION), "{screen}");
 
-    scratch.servers(&marking("trusted"));
+    scratch.servers(&touching_server("trusted"));
     let state_path = state.path().display().to_string();
     let trust = Longshore::new(scratch.path(), ["servers", "trust"]).env("XDG_STATE_HOME", &state_path);
     trust.run().await.expecting(0).saying(&["is trusted now", "starts A=${HOME} sh -c"]);
@@ -80,7 +81,7 @@ async fn named_or_trusted_servers_file_is_not_asked_about() {
 
 #[tokio::test]
 async fn without_a_terminal_the_found_file_is_used_and_named() {
-    let (scratch, state) = (Scratch::new(&marking("piped")), Scratch::new(&json!({})));
+    let (scratch, state) = (Scratch::new(&touching_server("piped")), Scratch::new(&json!({})));
     let ended = list(&scratch, state.path()).run().await;
     let path = scratch.path().join(".mcp.json").canonicalize().expect("a path").display().to_string();
     let ended = ended.saying(&["using the servers file", &path, "found and not named"]);
@@ -179,7 +180,11 @@ async fn servers_are_shown_as_they_answer() {
     terminal.shows("quick  ready").await;
     terminal.shows("waiting for slow").await;
     until("the first server is printed", || piped.stdout().contains("quick  ready")).await;
-    assert!(!piped.stderr().contains("waiting for"), "no person reads along: {}", piped.stderr());
+    assert!(
+        !piped.stderr().contains("waiting for"),
+        "progress is shown at a terminal only: {}",
+        piped.stderr()
+    );
     fs::write(open, "").expect("a file");
     let piped = piped.end().await.expecting(1);
     assert!(piped.stdout.lines().any(|line| line.contains("slow   broken")), "{piped}");

@@ -35,6 +35,7 @@ pub(super) struct LeaseHeartbeat<'a> {
     receipt: &'a dyn Receipt,
     claims: &'a dyn Claims,
     holder: &'a NodeId,
+    /// Time between two beats.
     beat: Duration,
     /// The claim, once it is held.
     held_claim: OnceLock<HeldClaim>,
@@ -88,7 +89,7 @@ impl<'a> LeaseHeartbeat<'a> {
         self.late_beat.notified().await;
     }
 
-    /// Beats until it is dropped.
+    /// Renews delivery and claim until this future is dropped.
     pub(super) async fn run(&self) -> Infallible {
         let mut renewed_at = None;
         let mut has_succeeded = true;
@@ -110,6 +111,7 @@ impl<'a> LeaseHeartbeat<'a> {
         }
     }
 
+    /// Extends the acknowledgement wait of the delivery. Returns false if that failed.
     async fn keep_job(&self) -> bool {
         match timeout(self.beat, self.receipt.extend_ack_wait()).await {
             Ok(Ok(())) => true,
@@ -123,6 +125,8 @@ impl<'a> LeaseHeartbeat<'a> {
         }
     }
 
+    /// Renews the lease of the held claim, if there is one. Returns false if that failed, and cancels
+    /// [`Self::claim_lost`] once the claim counts as lost.
     async fn renew_claim(&self, renewed_at: &mut Option<Instant>) -> bool {
         let held = self.held_claim.get().filter(|_| !self.claim_lost.is_cancelled());
         let Some(HeldClaim { key, requested_at }) = held else { return true };

@@ -55,7 +55,7 @@ pub(super) enum UncheckedReason {
     Invalid(String),
     /// The schema is beyond a bound.
     #[error("the schema has more than {0}")]
-    Beyond(String),
+    BeyondBound(String),
     /// These arguments would take too long to check.
     #[error("checking these arguments against the schema would take too long")]
     TooMuchWork,
@@ -65,7 +65,7 @@ impl From<CountError> for UncheckedReason {
     fn from(why: CountError) -> Self {
         match why {
             CountError::BeyondLimit => {
-                Self::Beyond(format!("{MOST_COMPILED_UNITS} parts, with its references written out"))
+                Self::BeyondBound(format!("{MOST_COMPILED_UNITS} parts, with its references written out"))
             }
             CountError::Reference(reference) => {
                 Self::Invalid(format!("its reference `{reference}` is no JSON pointer to a part of it"))
@@ -138,7 +138,7 @@ struct SchemaShape {
 
 impl SchemaShape {
     fn of(schema: &Value) -> Result<Self, UncheckedReason> {
-        let beyond = |what: String| Err(UncheckedReason::Beyond(what));
+        let beyond = |what: String| Err(UncheckedReason::BeyondBound(what));
         if schema.to_string().len() > MOST_SCHEMA_BYTES {
             return beyond(format!("{MOST_SCHEMA_BYTES} bytes"));
         }

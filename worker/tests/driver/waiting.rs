@@ -1,4 +1,4 @@
-//! Recalls and stops of jobs that wait for a store before their call: nothing was called, and they say so at once.
+//! Recalls and stops of jobs that wait for a store before their call. Such a job ends at once, as not called.
 
 use std::collections::BTreeSet;
 use std::future::ready;

@@ -166,7 +166,7 @@ fn colon(line_start: usize, line: &str, before: &str, at: Span) -> FatalMistake 
     };
     let written = line.get(from..).unwrap_or_default();
     let span = Span::new(line_start + from, line_start + line.len());
-    let problem = Diagnostic::new(Code::ColonTrap, span, message)
+    let problem = Diagnostic::new(Code::UnquotedColon, span, message)
         .label("YAML stops reading inside this expression")
         .help(format!("put quotes round the whole value: `\"{}\"`", shorten(written)));
     FatalMistake { problem, value: Some(span) }
@@ -182,7 +182,8 @@ fn brace(line_start: usize, line: &str, before: &str) -> Option<FatalMistake> {
     let end = line.get(from..)?.find("}}").map_or(line.len(), |end| from + end + 2);
     let written = shorten(line.get(from..end)?);
     let span = Span::new(line_start + from, line_start + end);
-    let problem = Diagnostic::new(Code::BraceTrap, span, "inside `{ }` and `[ ]`, YAML reads `{{` as a map");
+    let problem =
+        Diagnostic::new(Code::UnquotedBraces, span, "inside `{ }` and `[ ]`, YAML reads `{{` as a map");
     let help = format!("put quotes round it: `\"{written}\"`, or write the map over several lines");
     let problem = problem.label("not read as an expression").help(help);
     Some(FatalMistake { problem, value: Some(span) })
@@ -200,7 +201,7 @@ pub(super) fn key_not_text(source: &SourceText<'_>, span: Span) -> FatalMistake 
         let written = shorten(line.get(from..end).unwrap_or_default());
         let span = Span::new(line_start + from, line_start + end);
         let message = "YAML reads `{{` as a map, and an expression begins with `${{`";
-        let problem = Diagnostic::new(Code::BraceTrap, span, message)
+        let problem = Diagnostic::new(Code::UnquotedBraces, span, message)
             .label("not read as an expression")
             .help(format!("write `\"${written}\"`, with the quotes"));
         return FatalMistake { problem, value: Some(span) };

@@ -3,7 +3,7 @@
 use super::meter::WorkMeter;
 
 /// Units of work for the expressions of one record: at most 0.1 s of work in a release build, because a record is applied on a
-/// thread that serves others too.
+/// thread that has other work too.
 const RECORD_UNITS: u64 = 1_000_000;
 
 /// A budget of work, shared by all expressions that are evaluated with it.

@@ -181,7 +181,7 @@ impl DraftBuilder<'_, '_> {
                 let text = self.text(entry)?;
                 match duration::parse(text) {
                     Ok(duration) if duration >= shortest => return Some(duration),
-                    Ok(_) => (String::new(), format!("`{}` must be more than nothing", entry.key)),
+                    Ok(_) => (String::new(), format!("`{}` must be longer than zero", entry.key)),
                     Err(error) => (text.to_owned(), error.to_string()),
                 }
             }

@@ -133,17 +133,18 @@ impl DraftBuilder<'_, '_> {
             Some("call") => {
                 format!(
                     "an argument of the tool belongs below `with`; {}",
-                    has(kind.unwrap_or_default(), &known)
+                    keys_help(kind.unwrap_or_default(), &known)
                 )
             }
-            Some(kind) => has(kind, &known),
+            Some(kind) => keys_help(kind, &known),
             None => format!("a step has {}", listed(known.iter().copied())),
         });
         self.refuse(Diagnostic::new(Code::UnknownKey, entry.key_span, message).help(help));
     }
 }
 
-fn has(kind: &str, keys: &[&str]) -> String {
+/// Returns a help text with the keys of a kind of step.
+fn keys_help(kind: &str, keys: &[&str]) -> String {
     format!("a `{kind}` step has {}", listed(keys.iter().copied()))
 }
 

@@ -38,7 +38,7 @@ pub(super) struct RequestMemory {
     decoded_small: NamespaceSemaphore,
 }
 
-/// A request whose body may wait.
+/// A request that was admitted. Its body counts against the limit until this is dropped.
 pub(super) struct AdmittedRequest {
     decoded: NamespaceSemaphore,
     bytes: u32,

@@ -1,4 +1,4 @@
-//! Notices that the stream of jobs was deleted and created again, by this scheduler or another one.
+//! Detects that the stream of jobs was deleted and created again, by this scheduler or another one.
 //!
 //! The jobs in it are lost, and only leaders have them: each publishes its outstanding jobs again. Without that they would
 //! wait until the next takeover of their partition.
@@ -15,11 +15,11 @@ use super::definitions::incarnation;
 use super::stream_info;
 use crate::connection::Connection;
 
-/// Interval between two looks at the stream.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval between two checks of the stream.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Adds one to `replacements` whenever the stream of jobs is another one than before. Looks after each reconnect and every
-/// [`LOOK_INTERVAL`], until the connection is closed.
+/// Adds one to `replacements` whenever the stream of jobs has another incarnation than before. Checks after each reconnect and every
+/// [`CHECK_INTERVAL`], until the connection is closed.
 pub(crate) async fn watch(connection: Connection, replacements: Sender<u64>) {
     let mut connected = connection.connected();
     let mut known: Option<Incarnation> = None;
@@ -33,11 +33,11 @@ pub(crate) async fn watch(connection: Connection, replacements: Sender<u64>) {
                 }
                 known = Some(found);
             }
-            Err(error) => debug!(%error, "cannot look at the stream of jobs; looking again later"),
+            Err(error) => debug!(%error, "cannot read the state of the stream of jobs; trying again later"),
         }
         tokio::select! {
             changed = connected.changed() => if changed.is_err() { return },
-            () = sleep(LOOK_INTERVAL) => {}
+            () = sleep(CHECK_INTERVAL) => {}
         }
     }
 }

@@ -3,7 +3,6 @@
 use async_nats::jetstream::stream::Config;
 
 use super::definitions::PARTITIONS;
-use super::other_partitions;
 use crate::error::ConnectError;
 
 /// Refuses a stream whose settings differ from the needed ones.
@@ -11,7 +10,7 @@ pub(super) fn check(found: &Config, needed: &Config) -> Result<(), ConnectError>
     match difference(found, needed) {
         None => {}
         Some(SettingDifference { setting: PARTITIONS, found, needed }) => {
-            return Err(other_partitions(found, &needed));
+            return Err(ConnectError::Partitions { found, ours: needed });
         }
         Some(difference) => {
             let what = format!("{} of stream {}", difference.setting, needed.name);

@@ -12,7 +12,7 @@ if not state then return {'refused', '', damage or ''} end
 if state.mark ~= base then
   return {state.mark == mark and 'accepted' or 'refused', state.mark, ''}
 end
-if state.unsettled then return {'unsettled', '', ''} end
+if state.incomplete then return {'incomplete', '', ''} end
 
 begin()
 apply(state, ARGV, 6)

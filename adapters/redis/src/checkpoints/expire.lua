@@ -5,7 +5,7 @@
 -- Returns 1 if it removed any.
 
 local state = look()
-if not state or state.unsettled or state.mark ~= ARGV[1] then return 0 end
+if not state or state.incomplete or state.mark ~= ARGV[1] then return 0 end
 
 local ids = {unpack(ARGV, 2)}
 local found = redis.call('HMGET', rows, unpack(ids))

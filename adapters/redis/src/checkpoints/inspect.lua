@@ -5,7 +5,7 @@
 local state, damage = look()
 if damage then return {'damaged', damage, '', '', 0, 0, 0} end
 if not state then return {'nothing', '', '', '', 0, 0, 0} end
-if state.unsettled then return {'unsettled', '', '', '', 0, 0, 0} end
+if state.incomplete then return {'incomplete', '', '', '', 0, 0, 0} end
 local stored = redis.call('HMGET', meta, 'partition', 'turn')
 if not (stored[1] and stored[2]) then return {'damaged', 'its state is missing', '', '', 0, 0, 0} end
 return {'whole', '', state.mark, stored[1], tonumber(stored[2]), state.live, state.done}

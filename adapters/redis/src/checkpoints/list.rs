@@ -63,7 +63,7 @@ pub(super) async fn list(connection: &RedisConnection, query: &RunQuery) -> Resu
     Ok(page.build())
 }
 
-/// Counts the runs of a namespace that have not ended. Rows of an unsettled commit are not counted.
+/// Counts the runs of a namespace that have not ended. Rows of an incomplete commit are not counted.
 pub(super) async fn live(connection: &RedisConnection, namespace: &Namespace) -> Result<u64, Error> {
     let doing = "count runs";
     let mut all = cmd("SMEMBERS");
@@ -98,7 +98,7 @@ struct IndexScan {
 impl IndexScan {
     /// Starts the scans of a partition that a query needs, and reads the first page of each.
     async fn start_all(store: &PartitionStore, query: &RunQuery) -> Result<Vec<Self>, Error> {
-        store.settle().await?;
+        store.complete().await?;
         // A status of the query that occurs twice is read once.
         let is_listed = |status: &RunStatus| query.statuses.is_empty() || query.statuses.contains(status);
         let statuses = STATUSES.into_iter().filter(is_listed);

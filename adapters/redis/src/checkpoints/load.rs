@@ -32,8 +32,8 @@ pub(super) async fn load(
         let header = match store.inspect().await? {
             StoredCheckpoint::Missing => return Ok(None),
             StoredCheckpoint::Damaged(reason) => return Ok(unusable(partition, &reason)),
-            StoredCheckpoint::Unsettled => {
-                match store.settle().await {
+            StoredCheckpoint::Incomplete => {
+                match store.complete().await {
                     Err(error) if error.retryable => return Err(error),
                     // After any other error the next inspection finds it damaged.
                     _ => continue,

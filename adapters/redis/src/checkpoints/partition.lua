@@ -41,7 +41,7 @@ local function look()
     and redis.call('HLEN', rows) == state.live + state.old + state.done
     and redis.call('ZCARD', index) == 2 * (state.live + state.old) + 3 * state.done
   if not intact then return nil, 'entries are missing' end
-  state.unsettled = state.redo > 0 or state.old > 0
+  state.incomplete = state.redo > 0 or state.old > 0
   return state
 end
 

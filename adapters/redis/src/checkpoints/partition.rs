@@ -1,7 +1,7 @@
 //! The keys of the checkpoint of one partition, and the scripts on them.
 //!
 //! All keys of a partition have one hash tag, so a script may use them together. A large commit records the work that
-//! remains, and the next process that uses the checkpoint settles it first.
+//! remains, and the next process that uses the checkpoint completes it first.
 
 use std::sync::LazyLock;
 
@@ -12,8 +12,8 @@ use redis::{FromRedisValue, Script, ScriptInvocation};
 use super::run_chunk::CHUNK_RUNS;
 use crate::connection::{RedisConnection, allow_oom_script};
 
-/// Maximum number of steps of [`CHUNK_RUNS`] runs that settle one commit: far more than a partition can hold.
-const SETTLE_STEPS: usize = 100_000;
+/// Maximum number of steps of [`CHUNK_RUNS`] runs that complete one commit: far more than a partition can hold.
+const COMPLETION_STEPS: usize = 100_000;
 
 /// A script that begins with the functions that all scripts on partitions share.
 macro_rules! script {
@@ -31,7 +31,7 @@ macro_rules! script_allow_oom {
 
 pub(super) static COMMIT: LazyLock<Script> = script!("commit.lua");
 pub(super) static REPLACE: LazyLock<Script> = script!("replace.lua");
-static SETTLE: LazyLock<Script> = script_allow_oom!("settle.lua");
+static COMPLETE: LazyLock<Script> = script_allow_oom!("complete.lua");
 static EXPIRE: LazyLock<Script> = script_allow_oom!("expire.lua");
 static DISCARD: LazyLock<Script> = script_allow_oom!("discard.lua");
 static INSPECT: LazyLock<Script> = script!("inspect.lua");
@@ -41,7 +41,7 @@ static INSPECT: LazyLock<Script> = script!("inspect.lua");
 pub(super) struct PartitionStore {
     pub(super) connection: RedisConnection,
     pub(super) partition: Partition,
-    /// Beginning of all keys.
+    /// First part of all keys.
     tag: String,
 }
 
@@ -56,7 +56,7 @@ impl PartitionStore {
         format!("{}:{name}", self.tag)
     }
 
-    /// Prepares a script with the keys that all of them take.
+    /// Prepares a script with the keys that all of them take. `partition.lua` says what they hold.
     pub(super) fn script<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         for name in ["meta", "live", "done", "rows", "index", "redo", "old"] {
@@ -79,14 +79,17 @@ impl PartitionStore {
     }
 
     /// Completes the work that commits have left.
-    pub(super) async fn settle(&self) -> Result<(), Error> {
-        for _ in 0..SETTLE_STEPS {
-            let mut call = self.script(&SETTLE);
-            if !self.run::<bool>(call.arg(CHUNK_RUNS), "settle").await? {
+    pub(super) async fn complete(&self) -> Result<(), Error> {
+        for _ in 0..COMPLETION_STEPS {
+            let mut call = self.script(&COMPLETE);
+            if !self.run::<bool>(call.arg(CHUNK_RUNS), "complete").await? {
                 return Ok(());
             }
         }
-        Err(Error::permanent(self.doing("settle"), format!("it is not settled after {SETTLE_STEPS} steps")))
+        Err(Error::permanent(
+            self.doing("complete"),
+            format!("it is not complete after {COMPLETION_STEPS} steps"),
+        ))
     }
 
     /// Removes finished runs from the checkpoint with this mark.
@@ -115,7 +118,7 @@ impl PartitionStore {
         let (condition, reason, mark, partition, turn, live, finished) = answer;
         Ok(match condition.as_str() {
             "nothing" => StoredCheckpoint::Missing,
-            "unsettled" => StoredCheckpoint::Unsettled,
+            "incomplete" => StoredCheckpoint::Incomplete,
             "whole" => StoredCheckpoint::Usable(CheckpointHeader { mark, partition, turn, live, finished }),
             _ => StoredCheckpoint::Damaged(reason),
         })
@@ -128,8 +131,8 @@ pub(super) enum StoredCheckpoint {
     Missing,
     /// The checkpoint cannot be used, for this reason.
     Damaged(String),
-    /// A commit has left work.
-    Unsettled,
+    /// A commit is not completed: runs have to be stored or removed.
+    Incomplete,
     /// The checkpoint can be used.
     Usable(CheckpointHeader),
 }

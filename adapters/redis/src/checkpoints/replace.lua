@@ -1,5 +1,5 @@
 -- Commits any number of staged chunks to a checkpoint, or replaces it. The time does not depend on their number: the
--- runs that have to be stored and removed are recorded, and settled in steps.
+-- runs that have to be stored and removed are recorded, and completed in steps.
 --
 -- KEYS[8]  the stage: a list of chunks, like `redo`
 -- ARGV     the expected mark, or an empty string to replace the checkpoint; the new mark, its seq and life, the partition's state,
@@ -25,7 +25,7 @@ if base ~= '' then
     return {state.mark == mark and 'accepted' or 'refused', state.mark, ''}
   end
 end
-if state and state.unsettled then return {'unsettled', '', ''} end
+if state and state.incomplete then return {'incomplete', '', ''} end
 if redis.call('LLEN', stage) ~= items then return {'lost', '', ''} end
 
 if not state or is_useless then

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- Reads one run as of the last commit. It writes nothing, so it also runs on a full server, and for a user that may
--- only read these keys. It takes into account what an unsettled commit has not stored or removed yet.
+-- only read these keys. It takes into account what an incomplete commit has not stored or removed yet.
 --
 -- KEYS  rows, live, done, redo and old of a partition, as in partition.lua
 -- ARGV  the run

@@ -31,7 +31,7 @@ pub(super) fn finding(own: Option<&RedisIdentity>, schedulers: &[SchedulerSnapsh
 }
 
 /// Returns true if a scheduler reports other data at the same address, as it does for some seconds after that Redis was emptied.
-pub(super) fn may_pass(own: Option<&RedisIdentity>, schedulers: &[SchedulerSnapshot]) -> bool {
+pub(super) fn may_be_just_emptied(own: Option<&RedisIdentity>, schedulers: &[SchedulerSnapshot]) -> bool {
     let reported = schedulers.iter().filter_map(|scheduler| scheduler.redis.as_ref());
     own.is_some_and(|own| {
         reported.into_iter().any(|redis| redis.data != own.data && redis.address == own.address)
@@ -67,9 +67,9 @@ mod tests {
         assert_eq!(finding(None, &[one.clone(), older]), None);
         let alias = RedisIdentity { address: "alias.example:6379".to_owned(), ..redis("one") };
         assert_eq!(finding(Some(&alias), std::slice::from_ref(&one)), None, "another address of the same");
-        assert!(!may_pass(Some(&redis("one")), &[one.clone(), other.clone()]));
+        assert!(!may_be_just_emptied(Some(&redis("one")), &[one.clone(), other.clone()]));
         let emptied = RedisIdentity { data: "new".to_owned(), ..redis("one") };
-        assert!(may_pass(Some(&emptied), std::slice::from_ref(&one)));
+        assert!(may_be_just_emptied(Some(&emptied), std::slice::from_ref(&one)));
         for own in [Some(&redis("one")), None] {
             let text = finding(own, &[one.clone(), other.clone()]).map(|finding| finding.text);
             let text = text.unwrap_or_default();

@@ -3,7 +3,7 @@
 use longshore_proto::{StepStatus, Timestamp};
 
 use crate::step::Step;
-use crate::timers::StepTimer;
+use crate::timer_key::StepTimer;
 
 /// Sums over the steps of a frame.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -1,4 +1,4 @@
-//! Events and their parts from the texts of scripts.
+//! Parsers of the events in the scripts of scenarios.
 
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ pub(crate) fn leader(jobs_lost: bool) -> Event {
     }
 }
 
+/// Returns the submit of a run. `inputs` are JSON, or empty.
 pub(crate) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
     let given: Map<String, Value> = match inputs {
         "" => Map::new(),
@@ -31,11 +32,11 @@ pub(crate) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
     Event::Submitted { run, namespace, workflow, semantics, inputs: inputs.into(), trace: None }
 }
 
-/// `fetch#1 output {"n": 1}`, `fetch#1 large rows`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again
+/// Parses a settlement: `fetch#1 output {"n": 1}`, `fetch#1 large rows`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again
 /// 5s`, `fetch#1 again 5s by a clock at 9h`.
 pub(crate) fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
     let mut started_at = at;
-    let (name, rest) = text.split_once(' ').expect("a job and what became of it");
+    let (name, rest) = text.split_once(' ').expect("a job and its settlement");
     let job = job_id(run, name);
     let number = job.attempt;
     let (word, rest) = rest.split_once(' ').unwrap_or((rest, "null"));
@@ -107,6 +108,7 @@ pub(crate) fn large(name: &str) -> Digest {
     Digest::of(name.as_bytes())
 }
 
+/// Returns a timer as the expected effects name it.
 pub(crate) fn timer_text(timer: &Timer) -> String {
     match &timer.kind {
         TimerKind::Retry { step, attempt } => format!("retry {step}#{attempt}"),

@@ -207,7 +207,7 @@ fn a_quarantined_run_is_the_same_for_readers_that_know_its_plan_and_for_others()
 }
 
 #[test]
-fn what_is_kept_is_decided_by_the_log() {
+fn retention_of_finished_runs_is_decided_by_the_log() {
     let mut scenario = Scenario::of("steps: [{ id: a, call: s/t }]");
     let short = Retention { time: Duration::from_secs(5), ..Retention::default() };
     scenario.record(Event::Configured { retention: short });

@@ -76,7 +76,7 @@ async fn each_duration_and_retry_with_a_wrong_unit_is_refused() {
         "`2 minutes` is not a duration",
         "write `2m`;",
         "as in `retry: 3`, or `retry: { attempts: 3, delay: 2s }`",
-        "`timeout` must be more than nothing",
+        "`timeout` must be longer than zero",
         "`retry` is a whole number from 1 to 1000",
         "`00:05:00` is not a duration",
         "write `5s`;",

@@ -104,7 +104,7 @@ async fn run_without_a_worker_shows_it_and_can_be_cancelled() {
         servers: vec!["crm".parse().expect("a server")],
         problems: Vec::new(),
     };
-    cluster.redis.catalog().announce(&entry, PATIENCE).await.expect("presents");
+    cluster.redis.catalog().announce(&entry, PATIENCE).await.expect("announces");
     let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
     assert_eq!(view["steps"][0]["waiting_for"], NOT_GRANTED);
 
@@ -139,7 +139,7 @@ async fn cancelled_run_whose_cleanup_no_worker_serves_is_terminated() {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, shown).await.expect("it comes to that")
+        timeout(PATIENCE, shown).await.expect("has the status in time")
     };
     cluster.ask("cancel", json!({ "run": run })).await.expect("cancels");
     let view = until("cancelling").await;
@@ -162,7 +162,7 @@ async fn run_queued_behind_others_shows_it() {
         servers: vec!["crm".parse().expect("a server")],
         problems: Vec::new(),
     };
-    cluster.redis.catalog().announce(&entry, PATIENCE).await.expect("presents");
+    cluster.redis.catalog().announce(&entry, PATIENCE).await.expect("announces");
     let mut runs = Vec::new();
     for _ in 0..3 {
         let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits");

@@ -1,4 +1,4 @@
-//! Expansion of the variables in one entry, with its messages and secrets.
+//! Expansion of the variables in one entry of the servers file, with its messages and secrets.
 
 use super::child_env::is_hidden;
 use super::expand::{ExpandedText, expand};
@@ -7,14 +7,18 @@ use super::origin::origin;
 use super::secret::Secrets;
 use super::spelling;
 
-/// The expansion of the variables in one entry.
+/// The expansion of the variables in one entry of the servers file.
 pub(super) struct EntryExpansion<'a> {
+    /// The environment: value of a variable.
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    /// The entry, for messages.
     pub(super) place: &'a str,
     /// Variables that the entry declares to be no secrets.
     pub(super) visible: &'a [String],
+    /// Reasons why the server cannot be used.
     pub(super) unusable: &'a mut Vec<String>,
     pub(super) warnings: &'a mut Vec<String>,
+    /// Values that are hidden in messages.
     pub(super) secrets: &'a mut Secrets,
 }
 

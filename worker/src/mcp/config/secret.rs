@@ -147,6 +147,7 @@ impl Secrets {
         }
     }
 
+    /// Adds the forms in which a value may occur in a text; see `forms`.
     fn add_forms(&mut self, value: &str, of: &FormUse) {
         let ValueForms { texts, base64 } = forms::of(value);
         merge(&mut self.texts, texts.into_iter().map(|form| (form, of.clone())));
@@ -178,7 +179,7 @@ impl Secrets {
         self.finder.get_or_init(|| SecretFinder::new(&self.texts, &self.base64)).find(text)
     }
 
-    /// Returns all forms.
+    /// Returns the values in all forms in which they are searched.
     fn forms(&self) -> impl Iterator<Item = &String> {
         self.texts.keys().chain(self.base64.keys())
     }

@@ -1,4 +1,4 @@
-//! Expensive schemas, and schemas that are checked.
+//! Schemas that are too expensive to compile or check, and schemas that are checked.
 
 use std::time::Duration;
 
@@ -10,10 +10,12 @@ use super::*;
 fn check(schema: &Value, arguments: &Value) -> Result<ArgumentMistakes, UncheckedReason> {
     let began = Instant::now();
     let checked = CompiledSchema::compile(schema).and_then(|compiled| compiled.check(schema, arguments));
+    // A check without bounds would take hours.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?} in a debug build", began.elapsed());
     checked
 }
 
+/// Returns a schema of `levels` definitions that each name the next one twice: as a tree it has 2^`levels` leaves.
 fn doubling(levels: usize, keyword: &str) -> Value {
     let next = |level: usize| json!({ "$ref": format!("#/$defs/a{}", level + 1) });
     let mut defs: serde_json::Map<_, _> = (0..levels)
@@ -50,10 +52,13 @@ fn schema_that_refers_to_itself_without_end_is_not_checked() {
 
 #[test]
 fn schemas_with_long_chains_or_many_patterns_are_not_compiled() {
-    assert!(matches!(check(&doubling(3_000, "allOf"), &json!({})), Err(UncheckedReason::Beyond(_))));
+    assert!(matches!(check(&doubling(3_000, "allOf"), &json!({})), Err(UncheckedReason::BeyondBound(_))));
     let patterns: serde_json::Map<_, _> =
         (0..300).map(|number| (format!("p{number}"), json!({ "pattern": format!("a{number}") }))).collect();
-    assert!(matches!(check(&json!({ "properties": patterns }), &json!({})), Err(UncheckedReason::Beyond(_))));
+    assert!(matches!(
+        check(&json!({ "properties": patterns }), &json!({})),
+        Err(UncheckedReason::BeyondBound(_))
+    ));
     let nested = (0..100).fold(json!({}), |inner, _| json!({ "anyOf": [inner] }));
     assert!(check(&nested, &json!({})).is_ok_and(|mistakes| mistakes.is_empty()));
 }
@@ -99,14 +104,14 @@ fn schemas_with_expanded_references_are_not_compiled() {
     for levels in [15, 16, 17, 22, 40] {
         for schema in [doubling_unevaluated(levels), widening_unevaluated(levels)] {
             assert!(
-                matches!(check(&schema, &json!({})), Err(UncheckedReason::Beyond(_))),
+                matches!(check(&schema, &json!({})), Err(UncheckedReason::BeyondBound(_))),
                 "{levels}: {schema}"
             );
         }
     }
     let items = doubling_unevaluated(30).to_string().replace("unevaluatedProperties", "unevaluatedItems");
     let items: Value = serde_json::from_str(&items).expect("JSON");
-    assert!(matches!(check(&items, &json!({})), Err(UncheckedReason::Beyond(_))));
+    assert!(matches!(check(&items, &json!({})), Err(UncheckedReason::BeyondBound(_))));
 }
 
 #[test]
@@ -119,7 +124,7 @@ fn schema_with_an_exponential_search_for_discriminators_is_not_compiled() {
     defs.insert("a7".to_owned(), json!({}));
     let schema = json!({ "$defs": defs, "properties": { "x": {
         "oneOf": [{ "$ref": "#/$defs/a0" }, { "type": "null" }, { "type": "string" }] } } });
-    assert!(matches!(check(&schema, &json!({})), Err(UncheckedReason::Beyond(_))));
+    assert!(matches!(check(&schema, &json!({})), Err(UncheckedReason::BeyondBound(_))));
 }
 
 #[test]
@@ -155,7 +160,7 @@ fn schemas_with_unevaluated_members_are_checked() {
 }
 
 #[test]
-fn checks_that_collect_again_at_every_level_are_not_made() {
+fn checks_that_evaluate_members_again_at_every_level_are_not_made() {
     let inner = json!({ "maxProperties": 0 });
     let nested = (0..30).fold(inner, |inner, _| json!({ "allOf": [inner], "unevaluatedProperties": false }));
     assert!(check(&nested, &json!({ "s": 1 })).is_err());

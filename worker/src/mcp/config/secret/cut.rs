@@ -10,7 +10,7 @@ use super::{MASK, Secrets};
 impl Secrets {
     /// Returns the text with all values hidden. If its end was cut off, an incomplete value at the end is hidden too.
     pub(crate) fn hide_cut<'a>(&self, text: &'a str, is_cut: bool) -> Cow<'a, str> {
-        match is_cut.then(|| self.start_of_rest(text)).flatten() {
+        match is_cut.then(|| self.start_of_incomplete(text)).flatten() {
             Some(start) => {
                 let kept = text.get(..start).unwrap_or_default();
                 Cow::Owned(format!("{}{MASK}", self.hide(kept)))
@@ -26,10 +26,10 @@ impl Secrets {
     }
 
     /// Returns the start of the part at the end of a text that may be the beginning of a value.
-    pub(super) fn start_of_rest(&self, text: &str) -> Option<usize> {
+    pub(super) fn start_of_incomplete(&self, text: &str) -> Option<usize> {
         let plain = self.forms().filter_map(|form| start_of_part(text, form)).min();
-        let rest = plain.into_iter().chain(self.start_of_base64(text)).min()?;
-        Some(self.before_crossing(text, rest))
+        let incomplete = plain.into_iter().chain(self.start_of_base64(text)).min()?;
+        Some(self.start_of_containing(text, incomplete))
     }
 
     /// Returns the start of the part at the end of a text that may be the beginning of a value in base64, broken into lines.
@@ -41,9 +41,9 @@ impl Secrets {
         }
     }
 
-    /// Returns the start of the value that contains a byte, or the byte itself: a text that is cut there would show the first part
-    /// of the value.
-    pub(super) fn before_crossing(&self, text: &str, at: usize) -> usize {
+    /// Returns the start of the value that contains the byte `at`, or `at` if none does. A text that is cut within a value would
+    /// show its first part.
+    pub(super) fn start_of_containing(&self, text: &str, at: usize) -> usize {
         let parts = self.find(text).parts;
         let crossing = parts.iter().find(|part| part.start < at && at < part.end);
         crossing.map_or(at, |part| part.start)

@@ -68,7 +68,7 @@ impl<T> LineMask<T> {
         }
         let most = self.secrets.longest_bytes().saturating_mul(2).saturating_add(MOST_WAITING_BYTES);
         let start = self.secrets.start_of_base64(text).filter(|_| text.len() <= most)?;
-        let start = self.secrets.before_crossing(text, start);
+        let start = self.secrets.start_of_containing(text, start);
         self.line_ranges().iter().position(|line| start <= line.end)
     }
 
@@ -86,7 +86,7 @@ impl<T> LineMask<T> {
     /// Returns each line with secrets hidden. If `is_cut`, an incomplete value at the end is hidden too.
     fn hidden(&self, text: &str, is_cut: bool) -> Vec<String> {
         let mut parts = self.secrets.find(text).parts;
-        if let Some(start) = is_cut.then(|| self.secrets.start_of_rest(text)).flatten() {
+        if let Some(start) = is_cut.then(|| self.secrets.start_of_incomplete(text)).flatten() {
             parts.push(start..text.len());
             parts = find::merged(parts);
         }

@@ -6,7 +6,7 @@
 -- Returns 1 if there is more to do.
 
 local state = look()
-if not state or not state.unsettled then return 0 end
+if not state or not state.incomplete then return 0 end
 
 if state.old > 0 then
   -- Reads come before begin(): if the server refuses one, the checkpoint must not stay torn.
