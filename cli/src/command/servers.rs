@@ -6,6 +6,7 @@ mod arguments;
 mod attachments;
 mod list;
 mod page;
+mod pool;
 mod progress;
 mod report;
 mod resource;
@@ -17,26 +18,24 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_proto::{FaultClass, MAX_TIMEOUT_FACTOR, ServerName};
-use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{Answer, CallFault, ServerPool, Tool, ToolCall, ToolList, mask_warning};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::list::list;
+pub(super) use self::pool::with_pool;
+use self::pool::{find, require_usable, unusable_server};
 use self::progress::CallProgress;
 use self::report::{CallReport, ToolReport};
 pub(super) use self::resource::read;
 use self::waiting::WaitingServers;
-use crate::args::{
-    ServersCallArgs, ServersFileArgs, ServersToolsArgs, ServersTrustArgs, ToolSelection, ToolTarget,
-};
+use crate::args::{ServersCallArgs, ServersToolsArgs, ServersTrustArgs, ToolSelection, ToolTarget};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
 use crate::output::Output;
 use crate::servers_file::{DEFAULT_PATH, ServersFile, ServersSource, TrustedServers};
-use crate::signals::Signals;
 use crate::suggest;
 use crate::trust;
 
@@ -199,39 +198,6 @@ async fn make_call(
     })
 }
 
-/// Executes `work` with a pool of the file's servers, and closes the pool afterwards. A signal ends this early.
-pub(super) async fn with_pool<T>(
-    file: &TrustedServers,
-    work: impl AsyncFnOnce(&ServerPool, Vec<ServerName>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let names = file.names().cloned().collect();
-    let mut signals = Signals::listen()?;
-    let pool = ServerPool::new(file.config()).with_launcher(Launcher::this_program());
-    let done = tokio::select! {
-        done = work(&pool, names) => done,
-        _ = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted")),
-    };
-    pool.close().await;
-    done
-}
-
-fn find(args: &ServersFileArgs, output: &Output) -> Result<TrustedServers, Failure> {
-    let file = ServersFile::find_for_use(&ServersSource::given(args.mcp_config.as_deref()), output)?;
-    trusted(file, output)
-}
-
-/// Returns the servers of a file, which must exist, if they may be started and called.
-fn trusted(file: ServersFile, output: &Output) -> Result<TrustedServers, Failure> {
-    file.required()?.trusted(output, |line| output.message(line))
-}
-
-fn require_usable(file: &ServersFile, server: &ServerName) -> Result<(), Failure> {
-    match file.lack(server) {
-        None => Ok(()),
-        Some((message, help)) => Err(Failure::new(Exit::NotFound, message).maybe_help(help)),
-    }
-}
-
 /// Returns the tool of this name.
 fn known<'t>(
     tools: impl IntoIterator<Item = &'t Tool, IntoIter: Clone>,
@@ -254,8 +220,4 @@ pub(super) fn unknown_tool_help<'t>(
         return None;
     }
     Some(suggest::among(wanted, &names))
-}
-
-fn unusable_server(server: &ServerName, CallFault { fault, .. }: &CallFault) -> Failure {
-    Failure::new(Exit::Error, format!("the server `{server}` cannot be used: {fault}"))
 }

@@ -5,16 +5,15 @@
 
 mod calls;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
 use longshore_proto::{ServerName, WorkflowRef};
-use longshore_worker::mcp::{CallFault, ToolList};
 use longshore_workflow::{Diagnostics, Plan, WrittenCall, compile_and_warn, written_calls};
 use serde::Serialize;
 
-use self::calls::CallChecker;
+use self::calls::{CallChecker, ToolLists};
 use super::servers::with_pool;
 use crate::args::ValidateArgs;
 use crate::exit::Exit;
@@ -139,9 +138,6 @@ fn show(validation: &FileValidation, output: &Output) -> Result<(), Failure> {
     }
     Ok(())
 }
-
-/// The tools of each server, or the fault of the request for them.
-type ToolLists = BTreeMap<ServerName, Result<ToolList, CallFault>>;
 
 /// Requests the tools of those of these servers that are in the file, all at the same time.
 async fn ask(servers: &TrustedServers, wanted: BTreeSet<&ServerName>) -> Result<ToolLists, Failure> {

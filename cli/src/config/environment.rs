@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::SettingKey;
-use super::key::PREFIX;
+use super::key::{PREFIX, SettingKey};
 use crate::suggest;
 
 /// Variables that are not settings of a cluster. They are read together with the options of the same meaning.

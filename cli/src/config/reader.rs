@@ -8,8 +8,10 @@ use longshore_proto::Retention;
 use longshore_tls::TlsFiles;
 
 use super::file::ConfigFile;
+use super::key::SettingKey;
 use super::origin::SettingOrigin;
-use super::{CommandLineSettings, Config, Setting, SettingKey, environment, value};
+use super::settings::{CommandLineSettings, Config, Setting};
+use super::{environment, value};
 use crate::args;
 use crate::input_text;
 

@@ -1,5 +1,7 @@
 //! Tests of the configuration, as tables of sources and results.
 
+use std::time::Duration;
+
 use super::*;
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

@@ -12,8 +12,9 @@ use longshore_proto::{Digest, NodeId, Partition, Retention, RunId, RunView, Sign
 use longshore_scheduler::{Driver, Intake};
 use tokio_util::sync::CancellationToken;
 
+use super::open_failure::unopened;
+use super::stored_run::{namespace, stored};
 use super::survey::PartitionSurvey;
-use super::{namespace, stored, unopened};
 use crate::exit::Exit;
 use crate::failure::Failure;
 

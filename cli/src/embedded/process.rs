@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::local_updates::LocalUpdates;
-use super::namespace;
 use super::open_data_dir::OpenDataDir;
+use super::stored_run::namespace;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::trace;

@@ -7,8 +7,8 @@ use longshore_ports::Backend;
 use longshore_proto::RunId;
 use longshore_scheduler::PartitionReader;
 
+use super::open_failure::unopened;
 use super::survey::PartitionSurvey;
-use super::unopened;
 use crate::exit::Exit;
 use crate::failure::Failure;
 

@@ -10,7 +10,7 @@ use longshore_machine::{Run, STATE_VERSION};
 use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView};
 use longshore_scheduler::{DriverError, PartitionReader};
 
-use super::unopened;
+use super::open_failure::unopened;
 use crate::failure::Failure;
 
 /// The unfinished partitions as of one moment.

@@ -9,7 +9,7 @@ use longshore_proto::{RunId, RunStatus};
 use super::cancel_local::cancel_local;
 use super::cancelled::{CancelOutcome, CancelReport};
 use super::run_count::{RUNS_PER_CANCEL, run_count};
-use super::{RunSource, RunUse, cluster, find_cluster_run, incomplete_list, query};
+use super::source::{RunSource, RunUse, cluster, find_cluster_run, incomplete_list, query};
 use crate::args::RunsCancelArgs;
 use crate::cluster::Client;
 use crate::config::Config;

@@ -13,7 +13,7 @@ use super::super::result::status_participle;
 use super::cancelled::{CancelOutcome, CancelReport};
 use super::data_dir::DirectoryRuns;
 use super::run_count::{RUNS_PER_CANCEL, run_count};
-use super::{RunSource, data_directory, find_local_run, query};
+use super::source::{RunSource, data_directory, find_local_run, query, suggest_cluster};
 use crate::args::RunsCancelArgs;
 use crate::confirm::confirm;
 use crate::embedded::OpenDataDir;
@@ -28,7 +28,7 @@ const STOPPABLE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunSt
 /// Cancels runs of a data directory. For a run that has already ended a message is printed, and that is success.
 pub(super) async fn cancel_local(args: RunsCancelArgs, output: &Output) -> Result<Exit, Failure> {
     let data = data_directory(&args.source);
-    let local = DirectoryRuns::read(&data, output).await.map_err(super::suggest_cluster)?;
+    let local = DirectoryRuns::read(&data, output).await.map_err(suggest_cluster)?;
     let report = CancelReport { output, json: args.json };
     let (chosen, exit) = if args.runs.is_empty() {
         let chosen = matching_runs(&args, local).await?;

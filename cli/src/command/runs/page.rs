@@ -1,31 +1,12 @@
 //! Output of `runs list` and `runs show` for people.
 
+mod cells;
 mod list;
 mod show;
 mod steps;
 
-use longshore_proto::{RunSummary, Timestamp};
-
 pub(super) use self::list::list;
 pub(super) use self::show::show;
-use crate::output::{BAD, Elapsed, StyledLine};
-
-/// Returns the fault of a run with the step that failed, in one line.
-fn error(summary: &RunSummary) -> StyledLine {
-    match (&summary.failed_step, &summary.error) {
-        (Some(step), Some(fault)) => StyledLine::of(BAD, &format!("{step}: {fault}")),
-        (None, Some(fault)) => StyledLine::of(BAD, &fault.to_string()),
-        (_, None) => StyledLine::default(),
-    }
-}
-
-/// Returns the time between two moments, or no text if one of them is missing.
-fn between(from: Option<Timestamp>, until: Option<Timestamp>) -> String {
-    match (from, until) {
-        (Some(from), Some(until)) => Elapsed(until.since(from)).to_string(),
-        _ => String::new(),
-    }
-}
 
 #[cfg(test)]
 mod sample {

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use serde_json::Value;
 
 use super::data_dir::DirectoryRuns;
-use super::{RunSource, RunUse, find_cluster_run, find_local_run};
+use super::source::{RunSource, RunUse, find_cluster_run, find_local_run};
 use crate::args::RunsOutputArgs;
 use crate::cluster::{Client, ValuePart};
 use crate::config::Config;

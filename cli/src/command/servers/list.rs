@@ -10,9 +10,9 @@ use futures::stream::FuturesUnordered;
 use longshore_proto::ServerName;
 
 use super::page;
+use super::pool::{trusted, with_pool};
 use super::report::ServerState;
 use super::waiting::WaitingServers;
-use super::{trusted, with_pool};
 use crate::args::ServersListArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;

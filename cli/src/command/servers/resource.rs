@@ -5,7 +5,8 @@ use longshore_worker::mcp::{CallFault, ReadFault};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{attachments, find, require_usable, unusable_server, with_pool};
+use super::attachments;
+use super::pool::{find, require_usable, unusable_server, with_pool};
 use crate::args::ServersReadArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use longshore_proto::StepPath;
+use longshore_proto::{ServerName, StepPath};
 use longshore_suggest::closest;
 use longshore_worker::mcp::{CallFault, Tool, ToolList};
 use longshore_workflow::{CallFinding, CallMistake, CallStep, Plan, StepKind, WrittenCall};
 
-use super::ToolLists;
 use crate::command::servers::unknown_tool_help;
 use crate::output::one_line;
 use crate::schema::{ArgumentMistake, mistakes};
 use crate::servers_file::{ServersFile, StepProblem, some_of};
+
+/// The tools of each server, or the fault of the request for them.
+pub(super) type ToolLists = BTreeMap<ServerName, Result<ToolList, CallFault>>;
 
 /// Checks calls against these servers and tools.
 pub(super) struct CallChecker<'s> {

@@ -2,7 +2,7 @@
 
 use longshore_proto::RunSummary;
 
-use super::{between, error};
+use super::cells::{between, error};
 use crate::output::{
     DOUBTFUL, FAINT, PLAIN, ShrinkingColumn, StyledLine, Symbols, TableRoom, TimeFormatter, TimePrecision,
     Truncation, aligned_within, fits,

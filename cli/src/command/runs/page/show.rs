@@ -3,8 +3,8 @@
 use longshore_proto::RunView;
 use serde_json::Value;
 
+use super::cells::{between, error};
 use super::steps::steps;
-use super::{between, error};
 use crate::output::{BAD, PLAIN, STRONG, StyledLine, Symbols, TableRoom, TimeFormatter, aligned};
 
 /// Returns a run in full. Rows and values are cut to the room; reasons and attempts are whole, and a terminal wraps them.

@@ -4,7 +4,7 @@ use anstyle::Style;
 use longshore_proto::{AttemptRecord, Fault, RunStatus, RunView, StepStatus, StepView, truncate_with_size};
 use serde_json::Value;
 
-use super::between;
+use super::cells::between;
 use crate::output::{
     BAD, DOUBTFUL, Elapsed, FAINT, PLAIN, ShrinkingColumn, StyledLine, Symbols, TableRoom, TimeFormatter,
     Truncation, aligned_within, hanging,
