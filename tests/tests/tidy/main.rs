@@ -1,5 +1,6 @@
 //! The house rules that a program can check.
 
+mod imports;
 mod type_names;
 mod words;
 
