@@ -50,7 +50,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0 success          1 unexpected error        2 wrong usage
   3 workflow, inputs or servers file invalid   4 not allowed
-  5 not found        6 cluster unreachable     8 no room in the cluster
+  5 not found        6 cluster unreachable     7 doctor --strict: doubtful
+  8 no room in the cluster
   20 the run failed  21 the run was cancelled  130 interrupted";
 
 #[derive(Debug, Subcommand)]

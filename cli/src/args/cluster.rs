@@ -86,8 +86,8 @@ Examples:
   longshore submit sales-report --id report-2026-11-20 --watch
   generate-inputs | longshore submit workflow.yaml --input-file - --json
 
-A file is registered first, and then the version in it is run. The id of the run is printed to stdout; with --watch,
-its outputs are.")]
+A file is registered first, and then the version in it is run. The id of the run is printed to
+stdout; with --watch, its outputs are.")]
 pub(crate) struct SubmitArgs {
     /// A workflow: a file as YAML or JSON, or the name of one that is registered
     #[arg(value_name = "WORKFLOW", value_hint = ValueHint::FilePath)]
@@ -218,8 +218,8 @@ Examples:
   longshore doctor --strict
   longshore doctor --json | jq '.checks[] | select(.level != \"good\")'
 
-The exit code is 1 if anything is wrong, 7 with --strict if anything is doubtful, 4 if this user or a process lacks a
-permission, and 6 if NATS or Redis cannot be reached.")]
+The exit code is 1 if anything is wrong, 7 with --strict if anything is doubtful, 4 if this user
+or a process lacks a permission, and 6 if NATS or Redis cannot be reached.")]
 pub(crate) struct DoctorArgs {
     /// The servers file to check [default: ./.mcp.json]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

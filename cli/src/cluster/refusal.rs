@@ -17,6 +17,9 @@ const FULL: &str = "full";
 /// The reason of a refusal because a store denies the scheduler a permission.
 const DENIED: &str = "denied";
 
+/// The reason of a refusal because the text of a registered workflow is gone.
+const WORKFLOW_MISSING: &str = "workflow_missing";
+
 /// The reason of a refusal because changes of a partition are not stored yet.
 const NOT_STORED: &str = "not_stored";
 
@@ -50,6 +53,7 @@ pub(super) fn refusal_of(headers: &HeaderMap, body: &[u8]) -> Option<Refusal> {
     let RefusalBody { reason, problems } = serde_json::from_slice(body).unwrap_or_default();
     let exit = match code {
         _ if reason == DENIED => Exit::Denied,
+        _ if reason == WORKFLOW_MISSING => Exit::NotFound,
         400 | 409 | 413 => Exit::Invalid,
         404 => Exit::NotFound,
         429 => Exit::Full,
@@ -61,6 +65,7 @@ pub(super) fn refusal_of(headers: &HeaderMap, body: &[u8]) -> Option<Refusal> {
     let lines: String = further.iter().map(|line| format!("\n  {line}")).collect();
     let help = match reason.as_str() {
         FULL => Some("`longshore doctor` shows which store is full".to_owned()),
+        WORKFLOW_MISSING => Some("`longshore doctor` names the workflows whose text is gone; push them again with `longshore workflows push`".to_owned()),
         DENIED => Some("`longshore doctor` shows which process lacks a permission".to_owned()),
         _ if exit == Exit::Unreachable => {
             Some("try again a little later; `longshore doctor` shows what is not available".to_owned())

@@ -28,10 +28,17 @@ pub(super) fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<S
         environment.iter().filter(|(name, value)| name.starts_with(PREFIX) && !is_service_link(name, value));
     let unknown = ours.filter(|(name, _)| !names.contains(&name.as_str()));
     unknown
-        .map(|(name, _)| {
-            format!("{name} is not the variable of a setting; {}", suggest::nearest(name, &names))
-        })
+        .map(|(name, _)| format!("{name} is not the variable of a setting; {}", help(name, &names)))
         .collect()
+}
+
+/// Returns the variables that end as this one does, which lacks the table of its setting; otherwise the closest ones.
+fn help(name: &str, names: &[&str]) -> String {
+    let end = name.strip_prefix(PREFIX).map(|end| format!("__{end}")).unwrap_or_default();
+    match names.iter().find(|known| known.ends_with(&end)) {
+        Some(known) => format!("did you mean `{known}`?"),
+        None => suggest::nearest(name, names),
+    }
 }
 
 /// Returns true for variables in which Kubernetes describes services called `longshore` or `longshore-…`: `…_SERVICE_HOST`,

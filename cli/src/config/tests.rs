@@ -125,7 +125,7 @@ fn secret_is_read_from_its_own_file_and_never_shown() {
 #[test]
 fn all_problems_are_reported_at_once_with_their_positions() {
     let file = "[worker]\nslot = 3\ndrain = 30\n\n[nats]\nurl = \"redis://:s3cret@a\"\n[redsi]\nurl = 1\n";
-    let pairs = [("LONGSHORE_WORKER__SLTOS", "1"), ("LONGSHORE_REPLICAS", "2")];
+    let pairs = [("LONGSHORE_WORKER__SLTOS", "1"), ("LONGSHORE_REPLICAS", "2"), ("LONGSHORE_DRAIN", "5s")];
     let refusal =
         load(&flags(&[(SettingKey::MetricsListen, "--metrics", "9464")]), &pairs, file).expect_err("wrong");
     for expected in [
@@ -134,6 +134,7 @@ fn all_problems_are_reported_at_once_with_their_positions() {
         "`nats.url` (l.toml:6) is not nats://host:4222",
         "l.toml:7: there is no setting `redsi`",
         "LONGSHORE_WORKER__SLTOS is not the variable of a setting; did you mean `LONGSHORE_WORKER__SLOTS`?",
+        "LONGSHORE_DRAIN is not the variable of a setting; did you mean `LONGSHORE_WORKER__DRAIN`?",
         "`replicas` (LONGSHORE_REPLICAS) is `2`, and should be 1, 3 or 5",
         "`metrics.listen` (--metrics) is `9464`, and should be an address and a port",
     ] {
