@@ -67,7 +67,8 @@ pub(crate) struct ClusterExamination {
 pub(crate) async fn examine(config: &Config) -> ClusterExamination {
     let (mut nats, mut redis) = tokio::join!(nats(config), redis(config));
     if let (Ok(of_nats), Ok(of_redis)) = (&nats, &redis)
-        && judge::may_be_just_emptied(of_redis, &of_nats.schedulers, pulls(of_nats))
+        && (judge::may_be_just_emptied(of_redis, &of_nats.schedulers, pulls(of_nats))
+            || !unlisted(Some(of_nats), Some(of_redis)).is_empty())
     {
         sleep(EMPTIED_REDIS_WAIT).await;
         (nats, redis) = tokio::join!(self::nats(config), self::redis(config));
