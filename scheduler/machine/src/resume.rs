@@ -35,45 +35,45 @@ impl Machine {
 
     /// Returns the outstanding jobs that the queue has to have: no delivery of them has been granted.
     pub fn jobs_to_send(&self) -> impl Iterator<Item = JobAddress> {
-        self.live.values().filter(|run| !self.unreadable.contains_key(&run.id)).flat_map(|run| {
-            let plan = match self.plans.get(&run.outline.workflow.digest) {
-                Some(KnownPlan::Plan(plan, _)) => Some(plan),
-                Some(KnownPlan::Broken(_)) | None => None,
-            };
-            plan.into_iter()
-                .flat_map(move |plan| run.frame.indices().filter_map(move |index| address(run, plan, index)))
-        })
+        let readable = self.live.values().filter(|run| !self.unreadable.contains_key(&run.id));
+        let planned = readable.filter_map(|run| Some((run, self.plan_of(run)?)));
+        planned.flat_map(|(run, plan)| run.frame.indices().filter_map(move |index| address(run, plan, index)))
     }
 
     /// Returns true if a step waits for the outcome of this job.
     pub fn is_outstanding(&self, id: &JobId) -> bool {
-        let Some(run) = self.live.get(&id.run) else { return false };
-        let Some(KnownPlan::Plan(plan, _)) = self.plans.get(&run.outline.workflow.digest) else {
-            return false;
-        };
-        plan.find(&id.step).is_some_and(|index| run.job_id(index).as_ref() == Some(id))
+        self.outstanding_step(id).is_some()
     }
 
     /// Returns the effects that send a job. None if no outstanding job has this id, or if a delivery of it was granted.
     pub fn send_job(&self, id: &JobId) -> Effects {
         let mut effects = Effects::new();
-        let Some(run) = self.live.get(&id.run).filter(|run| !self.unreadable.contains_key(&run.id)) else {
-            return effects;
-        };
-        let Some(KnownPlan::Plan(plan, _)) = self.plans.get(&run.outline.workflow.digest) else {
-            return effects;
-        };
-        let index = plan.find(&id.step).filter(|index| run.job_id(*index).as_ref() == Some(id));
-        let Some((index, step)) = index.and_then(|index| Some((index, run.step(index)?))) else {
-            return effects;
-        };
-        if is_to_send(step) {
+        if let Some((run, plan, index)) = self.outstanding_step(id)
+            && !self.unreadable.contains_key(&run.id)
+            && let Some(step) = run.step(index).filter(|step| is_to_send(step))
+        {
             effects.extend(dispatch::dispatch_effect(run, plan, index));
             if step.stopped {
                 effects.push(Effect::Recall(id.clone()));
             }
         }
         effects
+    }
+
+    /// Returns the step that waits for the outcome of a job, with its run and plan.
+    fn outstanding_step(&self, id: &JobId) -> Option<(&Run, &Plan, StepIndex)> {
+        let run = self.live.get(&id.run)?;
+        let plan = self.plan_of(run)?;
+        let index = plan.find(&id.step).filter(|index| run.job_id(*index).as_ref() == Some(id))?;
+        Some((run, plan, index))
+    }
+
+    /// Returns the plan of a run, if it is known and compiles.
+    fn plan_of(&self, run: &Run) -> Option<&Plan> {
+        match self.plans.get(&run.outline.workflow.digest)? {
+            KnownPlan::Plan(plan, _) => Some(plan),
+            KnownPlan::Broken(_) => None,
+        }
     }
 }
 

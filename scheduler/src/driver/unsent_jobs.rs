@@ -23,7 +23,7 @@ pub(super) struct UnsentJobs {
     /// Jobs that wait for the next try.
     rejected: BTreeSet<JobId>,
     queue_is_full: bool,
-    /// Time of the next try of rejected jobs. `None` if there are none.
+    /// Time at which rejected jobs are sent again. `None` if there are none.
     due_at: Option<Instant>,
 }
 
@@ -56,7 +56,7 @@ impl UnsentJobs {
         }
     }
 
-    /// Removes and returns one job to try. `None` if there is none.
+    /// Removes and returns one job to send. `None` if no job is left.
     pub(super) fn pop(&mut self) -> Option<JobId> {
         self.untried.pop_first()
     }
