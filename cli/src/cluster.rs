@@ -7,6 +7,7 @@
 //!                                └──► examine     the checks of `longshore doctor`
 //! ```
 
+mod answers;
 mod client;
 mod connect;
 mod dependencies;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::Info;
 use futures::TryStreamExt;
+use futures::future::try_join_all;
 use longshore_ports::{Error, clock};
 use longshore_proto::{Timestamp, subject};
 use serde_json::json;
@@ -120,13 +121,13 @@ pub(super) async fn read(connection: &Connection) -> Result<Backlog, Error> {
 
 /// Removes the messages of jobs that were acknowledged before a backlog was read. Returns their number.
 pub(super) async fn remove_acknowledged(connection: &Connection, backlog: &Backlog) -> Result<usize, Error> {
-    for seq in &backlog.acknowledged {
-        match remove_message(&connection.context, subject::JOBS_STREAM, *seq).await {
-            // The server refuses only what is not there: another scheduler was faster.
-            Ok(()) | Err(ApiError::Refused(_)) => {}
-            Err(error) => return Err(failed("remove acknowledged jobs", error)),
-        }
-    }
+    let remove = async |seq: &u64| match remove_message(&connection.context, subject::JOBS_STREAM, *seq).await
+    {
+        // The server refuses only what is not there: another scheduler was faster.
+        Ok(()) | Err(ApiError::Refused(_)) => Ok(()),
+        Err(error) => Err(failed("remove acknowledged jobs", error)),
+    };
+    try_join_all(backlog.acknowledged.iter().map(remove)).await?;
     Ok(backlog.acknowledged.len())
 }
 

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, Message, StatusCode};
-use futures::StreamExt;
+use async_nats::Client;
 use serde::Deserialize;
-use tokio::time::timeout;
 
+use super::answers;
 use super::report::SchedulerReport;
 use super::snapshot::SchedulerSnapshot;
 
@@ -32,25 +31,11 @@ struct EndpointStats {
     data: Option<SchedulerReport>,
 }
 
-/// Returns the schedulers that answer within `limit`. All of them answer at once. NATS reports that no scheduler listens.
+/// Returns the schedulers that answer within `limit`.
 pub(super) async fn schedulers(client: &Client, limit: Duration) -> Vec<SchedulerSnapshot> {
-    let inbox = client.new_inbox();
-    let Ok(answers) = client.subscribe(inbox.clone()).await else { return Vec::new() };
-    if client.publish_with_reply(SUBJECT, inbox, "".into()).await.is_err() {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    let mut answers = answers.take(MAX_LISTED_SCHEDULERS);
-    let collecting = async {
-        while let Some(Message { payload, status, .. }) = answers.next().await {
-            if status == Some(StatusCode::NO_RESPONDERS) {
-                break;
-            }
-            found.extend(serde_json::from_slice::<ServiceStats>(&payload).map(scheduler));
-        }
-    };
-    // The number of schedulers is not known, so the collection ends by its timeout.
-    let _ = timeout(limit, collecting).await;
+    let answers = answers::to_all(client, SUBJECT, MAX_LISTED_SCHEDULERS, limit).await;
+    let stats = answers.iter().filter_map(|answer| serde_json::from_slice(&answer.payload).ok());
+    let mut found: Vec<_> = stats.map(scheduler).collect();
     found.sort_by(|one: &SchedulerSnapshot, other| (&one.node, &one.id).cmp(&(&other.node, &other.id)));
     found
 }

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, Message, StatusCode};
+use async_nats::Client;
 use futures::StreamExt;
 use longshore_ports::WorkerEntry;
 use longshore_proto::subject;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+use super::answers;
 
 /// Number of workers that are listed.
 const MAX_LISTED_WORKERS: usize = 1_000;
@@ -39,24 +40,8 @@ pub(super) async fn answer(client: Client, entry: impl Fn() -> WorkerEntry, stop
     let _ = stop.run_until_cancelled(answering).await;
 }
 
-/// Returns the workers that answer within `limit`. All of them answer at once. NATS reports that no worker listens.
+/// Returns the workers that answer within `limit`.
 pub(super) async fn request(client: &Client, limit: Duration) -> Vec<WorkerEntry> {
-    let inbox = client.new_inbox();
-    let Ok(answers) = client.subscribe(inbox.clone()).await else { return Vec::new() };
-    if client.publish_with_reply(subject::WORKERS, inbox, "".into()).await.is_err() {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    let mut answers = answers.take(MAX_LISTED_WORKERS);
-    let collecting = async {
-        while let Some(Message { payload, status, .. }) = answers.next().await {
-            if status == Some(StatusCode::NO_RESPONDERS) {
-                break;
-            }
-            found.extend(serde_json::from_slice::<WorkerEntry>(&payload));
-        }
-    };
-    // The number of workers is not known, so the collection ends by its timeout.
-    let _ = timeout(limit, collecting).await;
-    found
+    let answers = answers::to_all(client, subject::WORKERS, MAX_LISTED_WORKERS, limit).await;
+    answers.iter().filter_map(|answer| serde_json::from_slice(&answer.payload).ok()).collect()
 }

@@ -54,20 +54,18 @@ pub(super) fn queue(backlog: &Result<Backlog, String>, workers: Option<&[WorkerE
 fn of_server(backlog: &ServerBacklog, workers: Option<&[WorkerEntry]>) -> Option<Finding> {
     let ServerBacklog { server, oldest, .. } = backlog;
     let what = format!("{} for `{server}`, the oldest for {}", jobs(backlog.jobs), Elapsed(*oldest));
-    let is_asked_for = backlog.pulls > 0 || backlog.out > 0;
     let is_served = match workers {
         Some(workers) => {
             workers.iter().any(|worker| worker.servers.iter().any(|name| name.as_str() == server))
         }
-        None if is_asked_for => true,
+        None if backlog.pulls > 0 || backlog.out > 0 => true,
         None => {
             let text = format!("{what}; without Redis it is not known whether a worker serves it");
             return Some(Finding::new(NAME, FindingLevel::Unknown, &text));
         }
     };
-    // A job may still count as delivered to a worker that has ended.
-    let is_asked_for = if workers.is_some() { backlog.pulls > 0 } else { is_asked_for };
-    if !is_served && !is_asked_for {
+    // A worker that is not listed pulls. A job may still count as delivered to one that has ended.
+    if !is_served && backlog.pulls == 0 {
         let text = format!("{what}, and no running worker serves it");
         let help = format!("start a worker whose servers file has `{server}`");
         return Some(Finding::new(NAME, FindingLevel::Doubtful, &text).help(&help));
