@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_ports::{Error, JobQueue, outage};
+use longshore_ports::{Error, ErrorCause, JobQueue, outage};
 use longshore_proto::JobId;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -22,8 +22,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// a recall finish their call, and its result is ignored.
 const MOST_RECALLS: usize = 10_000;
 
-/// Key of the outage log.
+/// Keys of the outage log.
 const RECALL_JOBS: &str = "recall jobs";
+const WITHDRAW_JOBS: &str = "withdraw jobs of steps that have ended";
 
 type RecallRequest = Pin<Box<dyn Future<Output = (Vec<RecalledJob>, Result<(), Error>)> + Send>>;
 
@@ -103,5 +104,17 @@ async fn recall(queue: &dyn JobQueue, jobs: &[RecalledJob]) -> Result<(), Error>
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
     queue.recall(&ids).await?;
     let ended: Vec<JobId> = jobs.iter().filter(|job| job.has_ended).map(|job| job.id.clone()).collect();
-    if ended.is_empty() { Ok(()) } else { queue.withdraw(&ended).await }
+    if ended.is_empty() {
+        return Ok(());
+    }
+    match queue.withdraw(&ended).await {
+        // A job that stays in the queue is called by no worker, so a queue that refuses is not asked again.
+        Err(error) if !error.retryable || error.cause == ErrorCause::Denied => {
+            if outage::record_failure(WITHDRAW_JOBS) {
+                warn!(%error, jobs = ended.len(), "cannot {WITHDRAW_JOBS}; they stay until a worker takes them");
+            }
+            Ok(())
+        }
+        withdrawn => withdrawn,
+    }
 }
