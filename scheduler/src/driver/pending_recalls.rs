@@ -108,7 +108,7 @@ async fn recall(queue: &dyn JobQueue, jobs: &[RecalledJob]) -> Result<(), Error>
         return Ok(());
     }
     match queue.withdraw(&ended).await {
-        // A job that stays in the queue is called by no worker, so a queue that refuses is not asked again.
+        // A withdrawal only saves work, so a queue that refuses it is not asked again.
         Err(error) if !error.retryable || error.cause == ErrorCause::Denied => {
             if outage::record_failure(WITHDRAW_JOBS) {
                 warn!(%error, jobs = ended.len(), "cannot {WITHDRAW_JOBS}; they stay until a worker takes them");
